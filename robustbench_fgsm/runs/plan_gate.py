@@ -44,11 +44,12 @@ class CriterionPlan:
 
 @dataclass(frozen=True)
 class BudgetPlan:
-    """The plan of one budget of one attack, over all images.
+    """The plan of one budget of one attack, over all images or those of one class.
 
     Args:
         targeted: rule of the attack.
         epsilon: the budget.
+        label: class; None for all images.
         accuracy: robust accuracy of the pilot, of the baseline if there are two runs.
         gained: share of the images that only the worse run has right, besides the drop.
         shifts: shift of all distances, in units of epsilon, that gives each planned drop; None without distances, or if no shift
@@ -58,6 +59,7 @@ class BudgetPlan:
 
     targeted: str
     epsilon: float
+    label: int | None
     accuracy: Rate
     gained: float
     shifts: tuple[float | None, ...]
@@ -83,6 +85,7 @@ class GatePlan(Result):
     max_decrease: float
     stable: bool
     budgets: tuple[BudgetPlan, ...]
+    classes: tuple[BudgetPlan, ...]
     seconds: float
 
     def to_dict(self) -> Document:
@@ -101,10 +104,15 @@ class GatePlan(Result):
             "level": self.level,
             "distance_level": self.distance_level,
             "gradient": "stable" if self.stable else "ordinary",
-            "budgets": [asdict(budget) | {"accuracy": budget.accuracy.to_dict()} for budget in self.budgets],
+            "budgets": [_budget_to_dict(budget) for budget in self.budgets],
+            "classes": [_budget_to_dict(budget) | {"name": self.run["data"]["classes"][budget.label]} for budget in self.classes],
         }
         reasons = [reason for side in sides for reason in side["invalid_reasons"]]
         return complete_document("rfgsm.gate-plan/1", own, describe_software(), self.seconds, EXIT_SUCCESS, reasons, self.warnings)
+
+
+def _budget_to_dict(budget: BudgetPlan) -> Document:
+    return asdict(budget) | {"accuracy": budget.accuracy.to_dict()}
 
 
 def plan_gate(
@@ -124,7 +132,8 @@ def plan_gate(
     no image is gained, and McNemar's number is the least possible.
 
     A test has the level at which Holm's method first tests one of its places: all images and each class, at each budget. The
-    distances are assumed to shift equally on all images, by the shift that gives the drop, and to scatter as in the pilot.
+    distances are assumed to shift equally on all images, by the shift that gives the drop, and to scatter as in the pilot. A class
+    has a plan of its own, whose numbers are images of this class.
 
     Args:
         run: directory that `rfgsm evaluate` or `sweep` wrote with `--out`, or a lock.
@@ -150,11 +159,11 @@ def plan_gate(
     places = sum(1 + len(np.unique(pairs.labels)) for _, pairs in distances)
     distance_level = share / places if places and baseline is not None else None
     by_rule = dict(distances)
-    whole = [at for at in found if at.label is None and at.epsilon is not None]
-    budgets = tuple(
+    plans = [
         _plan_budget(at, by_rule.get(at.targeted), sizes, (max_drop, allowed), (level, distance_level), paired=baseline is not None)
-        for at in whole
-    )
+        for at in found
+        if at.epsilon is not None
+    ]
     first, second = sides
     seconds = time.perf_counter() - began
     return GatePlan(
@@ -169,7 +178,8 @@ def plan_gate(
         distance_level,
         allowed,
         stable,
-        budgets,
+        tuple(plan for plan in plans if plan.label is None),
+        tuple(plan for plan in plans if plan.label is not None),
         seconds,
     )
 
@@ -199,6 +209,7 @@ def _plan_budget(
 ) -> BudgetPlan:
     assert at.epsilon is not None  # noqa: S101  (plans hold budgets alone)
     (max_drop, max_decrease), (level, distance_level) = allowed, levels
+    pairs = pairs if pairs is None or at.label is None else pairs.of_class(at.label)
     share = at.baseline_correct / at.n
     gained = min(at.lost, at.gained) / at.n if paired else 0.0
 
@@ -230,7 +241,7 @@ def _plan_budget(
         )
         for name, test, largest in tests
     )
-    return BudgetPlan(at.targeted, at.epsilon, Rate(at.baseline_correct, at.n), gained, shifts, criteria)
+    return BudgetPlan(at.targeted, at.epsilon, at.label, Rate(at.baseline_correct, at.n), gained, shifts, criteria)
 
 
 @dataclass(frozen=True)

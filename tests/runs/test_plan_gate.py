@@ -54,6 +54,18 @@ def test_two_pilots_plan_every_criterion(pilots: Path) -> None:
                 assert (count <= N) == (drop >= criterion.smallest)
 
 
+def test_each_class_has_a_plan_from_its_own_images(pilots: Path) -> None:
+    plan, verdict = rf.plan_gate(pilots / "300", pilots / "900"), rf.gate(pilots / "300", pilots / "900")
+    classes = {(drop.pairs.label, drop.pairs.epsilon): drop.pairs for drop in verdict.drops}
+    assert len(plan.classes) == 10 * len(plan.budgets)
+    for budget in plan.classes:
+        pairs = classes[budget.label, budget.epsilon]
+        assert (budget.accuracy.count, budget.accuracy.n) == (pairs.baseline_correct, pairs.n)
+        (mcnemar,) = [one for one in budget.criteria if one.criterion == "McNemar"]
+        for drop, images in zip(plan.drops, mcnemar.needed, strict=True):
+            assert (images is not None and images <= pairs.n) == (mcnemar.smallest is not None and drop >= mcnemar.smallest)
+
+
 def test_one_pilot_assumes_that_no_image_is_gained(pilots: Path) -> None:
     alone, paired = rf.plan_gate(pilots / "900"), rf.plan_gate(pilots / "300", pilots / "900")
     assert (alone.baseline, alone.distance_level) == (None, None)

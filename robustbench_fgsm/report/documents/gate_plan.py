@@ -9,13 +9,16 @@ from robustbench_fgsm.report.documents.sentences import invalid_sentences, warni
 from robustbench_fgsm.report.tables.sheet import Cell, Section, Sheet, Summary
 from robustbench_fgsm.report.tables.text import count_text, epsilon_text, model_text, rate_text
 
+MAX_CLASS_ROWS = 12
+"""Most rows of the table of classes."""
+
 
 def summarize(document: Document) -> Summary:
     """Return the summary of an `rfgsm.gate-plan/1` document."""
     pilots = tuple(f"Pilot: {model_text(side['model'])}, {side['path']}" for side in document["pilots"])
     images = f"{count_text(document['n'], 'image')} of {document['data']['spec']}"
     heading = (*pilots, f"On {images}; FGSM, norm {document['attacks'][0]['norm']}")
-    sheets = tuple(_sheet(document, budget) for budget in document["budgets"])
+    sheets = (*(_sheet(document, budget) for budget in document["budgets"]), *_class_sheets(document))
     return Summary(heading, (Section(sheets),), tuple(_closing(document)), _verdict(document))
 
 
@@ -37,6 +40,22 @@ def _sheet(document: Document, budget: Document) -> Sheet:
     title = f"Images needed at {_place(budget)}, from a robust accuracy of {rate_text(budget['accuracy'])} %"
     columns = ("true drop", *(plan["criterion"] for plan in plans), "shift in 1/255")
     return Sheet(f"needed_{epsilon_text(budget['epsilon']).replace('/', '_')}_{budget['targeted']}", title, columns, tuple(rows))
+
+
+def _class_sheets(document: Document) -> Iterator[Sheet]:
+    """Yield the smallest drop that the images of each class show, at the budget of the verdict, the hardest classes first."""
+    whole = _last_budget(document)
+    found = [one for one in document["classes"] if all(one[key] == whole[key] for key in ("targeted", "epsilon"))]
+    if not found:
+        return
+    hardest = sorted(found, key=lambda one: one["criteria"][1]["smallest"] or 2.0, reverse=True)
+    some = f"; the {MAX_CLASS_ROWS} hardest (all with --json)" if len(found) > MAX_CLASS_ROWS else ""
+    rows: list[tuple[Cell, ...]] = [
+        (one["name"], one["accuracy"]["n"], one["accuracy"], *(_points(plan["smallest"]) for plan in one["criteria"]))
+        for one in hardest[:MAX_CLASS_ROWS]
+    ]
+    columns = ("class", "n", "accuracy %", *(plan["criterion"] for plan in whole["criteria"]))
+    yield Sheet("classes", f"Smallest drop that the images of a class show at {_place(whole)}{some}", columns, tuple(rows))
 
 
 def _count(images: int | None) -> str:
@@ -68,8 +87,13 @@ def _closing(document: Document) -> Iterator[str]:
     yield from invalid_sentences(document)
 
 
+def _last_budget(document: Document) -> Document:
+    found: Document = max(document["budgets"], key=lambda one: float(one["epsilon"]))
+    return found
+
+
 def _verdict(document: Document) -> str:
     """Return which drops cannot be seen with the images of the pilot, at the largest budget."""
-    budget = max(document["budgets"], key=lambda one: float(one["epsilon"]))
+    budget = _last_budget(document)
     parts = (f"{_points(plan['smallest'])} by {plan['criterion']}" for plan in budget["criteria"])
     return f"Smallest drop that {count_text(document['n'], 'image')} show at {_place(budget)}: {', '.join(parts)}."

@@ -19,6 +19,7 @@ def document(*, paired: bool = True) -> Document:
     budget = {
         "targeted": "next",
         "epsilon": 8 / 255,
+        "label": None,
         "accuracy": {"value": 0.57, "low": 0.53, "high": 0.61, "count": 285, "n": 500},
         "gained": 0.06,
         "shifts": [0.5 / 255, None],
@@ -37,8 +38,24 @@ def document(*, paired: bool = True) -> Document:
         "power": 0.8,
         "level": 0.05 / 22,
         "budgets": [budget],
+        "classes": [classes(label, budget) for label in range(3)],
         "invalid_reasons": [],
     }
+
+
+def classes(label: int, budget: Document) -> Document:
+    """Plan of a class whose images show the more the higher its label."""
+    rate = budget["accuracy"] | {"n": 50}
+    criteria = [plan | {"smallest": None if not label else 0.3 - 0.1 * label} for plan in budget["criteria"]]
+    return budget | {"label": label, "name": f"class {label}", "accuracy": rate, "criteria": criteria}
+
+
+def test_every_class_has_its_smallest_drop_the_hardest_first() -> None:
+    rows = [line.split() for line in printed(document()).splitlines()]
+    found = [row for row in rows if row[:1] == ["class"] and len(row) > 2 and row[2] == "50"]
+    assert [row[1] for row in found] == ["0", "1", "2"]
+    assert found[0][-3:] == ["none"] * 3
+    assert found[1][-2:] == ["20.0", "points"]
 
 
 def test_every_drop_has_a_row() -> None:
