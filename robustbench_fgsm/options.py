@@ -139,12 +139,12 @@ class AttackOptions:
 
 
 def _parse_budgets(
-    value: float | str | Iterable[float], norm: float, bounds: Bounds, scale: FeatureValues | None
+    value: float | str | Iterable[float], norm: float, bounds: Bounds, scale: FeatureValues | None, name: str = "epsilon"
 ) -> tuple[float, ...]:
     """Return budgets that the bounds allow under the scale; raise as `parse_epsilon` does."""
     if scale is None:
-        return parse_epsilons(value, norm, bounds)
-    return tuple(check_epsilon(epsilon, norm, bounds, scale) for epsilon in parse_epsilons(value, norm, None))
+        return parse_epsilons(value, norm, bounds, name)
+    return tuple(check_epsilon(epsilon, norm, bounds, scale, name) for epsilon in parse_epsilons(value, norm, None, name))
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class DistanceOptions:
         return [replace(spec, max_epsilon=self._parse(spec)) if self.distance else spec for spec in specs]
 
     def _parse(self, spec: AttackSpec) -> float:
-        found = _parse_budgets(self.max_epsilon, spec.norm, spec.bounds, spec.epsilon_scale)
+        found = _parse_budgets(self.max_epsilon, spec.norm, spec.bounds, spec.epsilon_scale, "max epsilon")
         if len(found) != 1 or not found[0]:
             raise SettingError(f"max epsilon must be one number > 0, got {self.max_epsilon}: try {DEFAULT_MAX_EPSILON}")
         return found[0]

@@ -82,6 +82,7 @@ DEFAULT_EPSILON = 8 / 255
 DEFAULT_EPSILON_TEXT = "8/255"
 DEFAULT_MAX_EPSILON = 0.5
 """Largest budget that is tried for a distance."""
+MAX_FLOAT32 = 3.4e38
 UNTARGETED = "none"
 TARGET_RULES = ("none", "next", "shift:2", "random", "least-likely", "class:NAME")
 RANDOM_START_DESCRIPTION = "clean, and uniform in the ball with a full step projected back (ART's variant); the best for each image"
@@ -186,12 +187,12 @@ def parse_epsilon(
 
 
 def parse_epsilons(
-    value: float | str | Iterable[float | str], norm: float = math.inf, bounds: Bounds | None = PIXEL_BOUNDS
+    value: float | str | Iterable[float | str], norm: float = math.inf, bounds: Bounds | None = PIXEL_BOUNDS, name: str = "epsilon"
 ) -> tuple[float, ...]:
     """Return budgets in pixel space from one number or text, or from several; raises as `parse_epsilon` does."""
     several = isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) != 0
     items = cast("Iterable[float | str]", value) if several else [cast("float | str", value)]
-    return tuple(epsilon for item in items for epsilon in parse_epsilon(item, norm, bounds))
+    return tuple(epsilon for item in items for epsilon in parse_epsilon(item, norm, bounds, name))
 
 
 def check_epsilon(
@@ -201,8 +202,8 @@ def check_epsilon(
 
     Raises SettingError if it is negative, not finite, or, under L-infinity, larger than the bounds allow in every feature.
     """
-    if not (math.isfinite(epsilon) and epsilon >= 0):
-        raise SettingError(f"{name} must be a finite number >= 0, got {epsilon:g}")
+    if not 0 <= epsilon <= MAX_FLOAT32:
+        raise SettingError(f"{name} must be a finite number >= 0 of float32, got {epsilon:g}: try 8/255")
     if norm != math.inf or bounds is None or epsilon <= (largest := _largest_epsilon(bounds, scale)):
         return epsilon
     if scale is not None or not bounds.is_uniform:

@@ -117,6 +117,8 @@ def distances(
     (evaluation,) = run_attacks(classifier, data, [spec], options, NO_CHECKS, context=context)
     for reason in evaluation.invalid_reasons:
         warn_user(f"distances must not be used: {reason}")
+    for warning in evaluation.distances.warnings if evaluation.distances is not None else ():
+        warn_user(warning)
     if evaluation.shows_stable:
         saturated = Rate(evaluation.tallies[0].saturated, evaluation.n)
         warn_user(f"saturation: {saturated} of the images have 1 - p_y < 1e-6, and distances that are too large: pass stable=True")

@@ -119,6 +119,7 @@ class Evaluation(ReportedResult):
             for tally in self.tallies
             for warning in tally_warnings(tally, cancels=cancels, bad=self.bad, max_bad=self.max_bad)
         ]
+        found += [] if self.distances is None else self.distances.warnings
         masked = self.masking_check and self.masking_check.warning
         return list(dict.fromkeys([*self.preflight_warnings, *found, *([masked] if masked else [])]))
 

@@ -26,6 +26,9 @@ CENSORED = len(COARSE_GRID) * STEPS + 1
 UNKNOWN = CENSORED + 1
 """Position of an image that no tried budget fools, and whose outputs are not finite at a tried budget."""
 
+COARSE_SHARE = 0.05
+"""Share of the images at the smallest budget above which the scale is too coarse for these images."""
+
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 CONFIDENCE = 0.95
 
@@ -126,6 +129,19 @@ class DistanceCounts:
     def unknown(self) -> int:
         """Number of images whose outputs are not finite at a tried budget."""
         return int(self.counts[:, UNKNOWN].sum())
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return a warning if the smallest budget tried fools many images, or if no budget tried fools any."""
+        whole, smallest = self.counts.sum(0), distance_levels(self.max_epsilon)[1]
+        if whole[CENSORED] and not whole[1:CENSORED].any():
+            return [f"distances: no image is fooled up to {self.max_epsilon:g}: raise --max-epsilon"]
+        if whole[1] <= COARSE_SHARE * whole.sum():
+            return []
+        return [
+            f"distances: {whole[1]:,} of {whole.sum():,} images are fooled by {smallest:.2g}, the smallest epsilon tried, so their "
+            f"distances are too large: lower --max-epsilon, now {self.max_epsilon:g}"
+        ]
 
     def to_dict(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return quantiles, and the accuracy over epsilon, of all images and class by class, as a JSON object."""

@@ -121,3 +121,22 @@ def test_pairs_need_equal_images_and_scales() -> None:
         pair_distances(images([1, 2], [3, 4]), images([1, 3], [5, 6]))
     with pytest.raises(ValueError, match="max_epsilon"):
         pair_distances(images([1], [3]), images([1], [3], max_epsilon=0.25))
+
+
+@pytest.mark.parametrize(
+    ("positions", "said"),
+    [
+        ({1: 5, 40: 95}, []),
+        ({1: 6, 40: 94}, ["lower --max-epsilon"]),
+        ({0: 10, CENSORED: 90}, ["raise --max-epsilon"]),
+        ({0: 10, 40: 1, CENSORED: 89}, []),
+        ({0: 10}, []),
+        ({}, []),
+    ],
+)
+def test_a_largest_budget_that_does_not_fit_is_said(positions: dict[int, int], said: list[str]) -> None:
+    counts = np.zeros((2, UNKNOWN + 1), np.int64)
+    for place, count in positions.items():
+        counts[place % 2, place] = count
+    found = DistanceCounts(1e6, counts).warnings
+    assert [words in warning for words, warning in zip(said, found, strict=True)] == [True] * len(said)
