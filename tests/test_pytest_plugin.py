@@ -104,7 +104,8 @@ def test_a_worse_model_fails_with_what_moved(locked: pytest.Pytester) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.re_match_lines(
         [
-            r"E +AssertionError: Sequential \(given\) is less robust than Sequential \(given\) of tests/robustness\.lock, 300.*",
+            r"E +AssertionError: Sequential \(given\) is less robust than Sequential \(given\) of "
+            r"tests/robustness\.lock \(other weights\), 300.*",
             r"E +all images at epsilon 8/255: [\d.]+ % -> [\d.]+ % right, fell by [\d.]+ points \(at least [\d.]+; "
             r"adjusted p .*\); \d+ of 300 lost, \d+ gained",
         ]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from robustbench_fgsm.attack.gradient import preserve_state
 from robustbench_fgsm.attack.outputs import two_columns
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.classifier import ModelInfo, count_parameters, hash_weights
+from robustbench_fgsm.models.classifier import ModelInfo, count_parameters, hash_architecture, hash_weights
 from robustbench_fgsm.spec import Bounds, check_bounds
 
 Array = NDArray[Any]
@@ -191,7 +191,7 @@ def describe_model(model: Any) -> ModelInfo:
     """Return the model's info; its hash covers the arrays fitted in scikit-learn's or Keras's way."""
     name = type(model).__name__
     if isinstance(model, nn.Module):
-        return ModelInfo(name, "given", count_parameters(model), hash_weights(model))
+        return ModelInfo(name, "given", count_parameters(model), hash_weights(model), architecture_sha256=hash_architecture(model))
     found = dict(enumerate(model.get_weights())) if hasattr(model, "get_weights") else getattr(model, "__dict__", {})
     arrays = {
         str(key): value

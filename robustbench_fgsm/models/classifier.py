@@ -65,6 +65,7 @@ class ModelInfo:
         checkpoint: how the weights were found in a checkpoint that is more than a state dict; None for any other.
         settings: further arguments of `load_classifier` that load the same model again.
         code_sha256: hash of the user's own code that makes the network; empty if there is none.
+        architecture_sha256: hash of the layers without their weights; empty if they are unknown.
     """
 
     spec: str
@@ -78,10 +79,11 @@ class ModelInfo:
     checkpoint: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     code_sha256: str = ""
+    architecture_sha256: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry `model` of a JSON document."""
-        return {key: value for key, value in asdict(self).items() if value or key != "code_sha256"}
+        return {key: value for key, value in asdict(self).items() if value or not key.endswith("e_sha256")}
 
 
 @runtime_checkable
@@ -473,6 +475,7 @@ def build_classifier(
         info,
         parameters=count_parameters(network),
         sha256=hash_classifier(network, file_sha256),
+        architecture_sha256=hash_architecture(network.network),
         mean=None if own else mean,
         std=None if own else std,
         dtype=dtype_text(network.network),
@@ -510,6 +513,23 @@ def hash_weights(module: nn.Module) -> str:
         for part in _hashed_parts(key, value):
             digest.update(part)
     return digest.hexdigest()
+
+
+def hash_architecture(module: nn.Module) -> str:
+    """Return the SHA-256 of names, types and settings of all layers, and of the shapes of their own weights, not of the values."""
+    digest = hashlib.sha256()
+    for name, layer in module.named_modules():
+        own = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
+        shapes = [(key, tuple(value.shape)) for key, value in own]
+        settings = [(key, value) for key, value in vars(layer).items() if _is_layer_setting(key, value)]
+        digest.update(f"{name} {type(layer).__qualname__} {sorted(settings, key=str)} {shapes}\n".encode())
+    return digest.hexdigest()
+
+
+def _is_layer_setting(key: str, value: object) -> bool:
+    """Return True for a plain value of a layer, such as its stride; not for its mode and what PyTorch keeps for itself."""
+    parts = value if isinstance(value, tuple) else (value,)
+    return key != "training" and not key.startswith("_") and all(isinstance(part, int | float | str | None) for part in parts)
 
 
 def _hashed_parts(key: str, value: object) -> Iterator[bytes]:

@@ -119,12 +119,20 @@ class Gate(Result):
         ]
 
     @property
+    def model_change(self) -> str:
+        """Return `none`, `weights` or `architecture` by the hashes of both networks; `unknown` if one has none of its layers."""
+        hashes = [{side["model"].get(key) for side in (self.run, self.baseline)} for key in ("sha256", "architecture_sha256")]
+        if len(hashes[0]) == 1:
+            return "none"
+        return "unknown" if None in hashes[1] else "weights" if len(hashes[1]) == 1 else "architecture"
+
+    @property
     def warnings(self) -> list[str]:
         """Return what a reader must know beside the verdict."""
         found = list(filter(None, [self.drops[0].pairs.repeats_text]))
         if self.run["data"]["fingerprint"] != self.baseline["data"]["fingerprint"]:
             found.append("ids and labels are the same, but the fingerprints of the images are not")
-        if self.run["model"]["sha256"] == self.baseline["model"]["sha256"]:
+        if self.model_change == "none":
             found.append("run and baseline are of the same weights")
         for at in (drop.pairs for drop in self.drops):
             if at.label is not None or at.baseline_correct > self.max_drop * at.n:
@@ -151,6 +159,7 @@ class Gate(Result):
             "attacks": self.run["attacks"],
             "n": self.drops[0].pairs.n,
             "repeats": self.drops[0].pairs.repeats,
+            "model_change": self.model_change,
             "max_drop": self.max_drop,
             "require_evidence": self.require_evidence,
             "alpha": self.alpha,
@@ -227,7 +236,7 @@ def check_gate_settings(max_drop: float, alpha: float, on: str, max_decrease: fl
         raise SettingError(f"alpha must lie between 0 and 0.5, got {alpha:g}: leave it out for 0.05")
     if on not in CRITERIA:
         raise SettingError(f"on must be one of {', '.join(CRITERIA)}, got {on!r}: {did_you_mean(on, CRITERIA)}")
-    allowed, *others = parse_epsilon(max_decrease, bounds=None)
+    allowed, *others = parse_epsilon(max_decrease, bounds=None, name="max decrease")
     if others:
         raise SettingError(f"max decrease must be one number, got {max_decrease}: try 0.5/255")
     return allowed

@@ -42,7 +42,10 @@ def test_a_clean_repository_goes_through_its_life(tmp_path: Path) -> None:
     assert (code, "robustness.lock" in out) == (0, False)
     use(place, "smallcnn", "mlp300")
     code, out = run(place)
-    assert (code, f"mlp300 (standard) is less robust than smallcnn (standard) of {LOCK}, 500 images" in out) == (1, True)
+    assert (
+        code,
+        f"mlp300 (standard) is less robust than smallcnn (standard) of {LOCK} (other architecture), 500 images" in out,
+    ) == (1, True)
     assert run(place, "--rfgsm-update")[0] == 0
     use(place, "mlp300", "smallcnn")
     code, out = run(place)

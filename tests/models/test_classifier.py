@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, hash_weights
+from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, hash_architecture, hash_weights
 
 
 @pytest.fixture
@@ -37,6 +37,17 @@ def everything(module: nn.Module) -> list[object]:
         [None if tensor.grad is None else tensor.grad.tolist() for tensor in tensors],
         [tensor.requires_grad for tensor in tensors],
     ]
+
+
+def test_architecture_has_a_hash_of_its_own(network: nn.Sequential) -> None:
+    before = hash_architecture(network)
+    for parameter in network.parameters():
+        parameter.data.add_(1)
+    assert hash_architecture(copy.deepcopy(network).train()) == before
+    for place, layer in ((3, nn.Dropout(0.4)), (2, nn.Identity()), (4, nn.Linear(32, 4)), (0, nn.Conv2d(1, 2, 3, padding=1))):
+        other = copy.deepcopy(network)
+        other[place] = layer
+        assert hash_architecture(other) != before
 
 
 def test_normalisation_by_one_value() -> None:
@@ -220,11 +231,12 @@ def test_flat_images_are_normalised_by_feature() -> None:
 def test_info_has_the_normalisation() -> None:
     told = rf.wrap(nn.Linear(4, 2), 2, mean=0.286, std=[0.353]).info
     assert (told.mean, told.std) == ((0.286,), (0.353,))
-    assert rf.wrap(nn.Linear(4, 2), 2).info.to_dict() | {"sha256": ""} == {
+    assert rf.wrap(nn.Linear(4, 2), 2).info.to_dict() | {"sha256": "", "architecture_sha256": ""} == {
         "spec": "Linear",
         "weights": "given",
         "parameters": 10,
         "sha256": "",
+        "architecture_sha256": "",
         "mean": None,
         "std": None,
         "preprocessing": None,

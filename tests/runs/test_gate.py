@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.gate import assess_drops
 from robustbench_fgsm.runs.paired import PairedRunCounts
+from robustbench_fgsm.runs.read import read_saved_run
+from robustbench_fgsm.runs.robustness_lock import lock_run
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.paired import drop_p_values, holm
 
@@ -132,7 +135,28 @@ def test_a_budget_beyond_the_distances_has_no_sides(measured: Path) -> None:
     assert [moved.epsilon for moved in found.moved] == [0.01]
 
 
-@pytest.mark.parametrize("options", [{"on": "distances"}, {"max_decrease": -1}, {"max_decrease": "1,2/255"}, {"alpha": 0.7}])
-def test_settings_are_checked(measured: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(rf.SettingError):
+@pytest.mark.parametrize(("run", "baseline", "change"), [("300", "300", "none"), ("300", "900", "architecture")])
+def test_networks_are_compared_by_weights_and_by_layers(measured: Path, run: str, baseline: str, change: str) -> None:
+    assert rf.gate(measured / run, measured / baseline).model_change == change
+
+
+def test_other_weights_of_one_architecture_are_told_from_another_one(measured: Path) -> None:
+    now = lock_run(read_saved_run(measured / "300"))
+    then = replace(now, model=now.model | {"sha256": "0" * 64})
+    assert rf.gate(now, then).model_change == "weights"
+    old = {key: value for key, value in then.model.items() if key != "architecture_sha256"}
+    assert rf.gate(now, replace(then, model=old)).model_change == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"on": "distances"}, "on"),
+        ({"max_decrease": -1}, "max decrease"),
+        ({"max_decrease": "1,2/255"}, "max decrease"),
+        ({"alpha": 1}, "alpha"),
+    ],
+)
+def test_settings_are_checked(measured: Path, options: dict[str, Any], name: str) -> None:
+    with pytest.raises(rf.SettingError, match=f"^{name} must"):
         rf.gate(measured / "300", measured / "900", **options)

@@ -15,6 +15,14 @@ MAX_CLASS_ROWS = 12
 MAX_NAMED_DROPS = 5
 """Most drops that the verdict names."""
 
+MODEL_CHANGES = {
+    "none": "equal network",
+    "weights": "other weights",
+    "architecture": "other architecture",
+    "unknown": "other network",
+}
+"""Name of each difference between the networks of a run and of its baseline."""
+
 
 def summarize(document: Document) -> Summary:
     """Return the summary of an `rfgsm.gate/1` document."""
@@ -31,7 +39,7 @@ def _heading(document: Document) -> tuple[str, ...]:
     images = f"{count_text(document['n'], f'{different_word(document)}image')} of {document['data']['spec']}"
     return (
         *(f"{name}: {model_text(side['model'])}, {side['path']}" for name, side in sides),
-        f"Both on {images}; FGSM, norm {attack['norm']}{scale}{stable}",
+        f"{MODEL_CHANGES[document['model_change']].capitalize()}; both on {images}; FGSM, norm {attack['norm']}{scale}{stable}",
     )
 
 
@@ -188,10 +196,13 @@ def _decrease_label(test: Document) -> str:
 
 def failure_text(document: Document) -> str:
     """Return what moved, by how much and how sure this is, as the message of a failed test."""
+    if document["invalid_reasons"]:
+        return "\n".join([_verdict(document), *(f"  {reason}" for reason in document["invalid_reasons"])])
     exceeding = sorted((drop for drop in document["drops"] if drop["exceeds"]), key=lambda drop: drop["label"] is not None)
     run, baseline = document["run"], document["baseline"]
     lines = [
-        f"{model_text(run['model'])} is less robust than {model_text(baseline['model'])} of {baseline['path']}, "
+        f"{model_text(run['model'])} is less robust than {model_text(baseline['model'])} of {baseline['path']} "
+        f"({MODEL_CHANGES[document['model_change']]}), "
         f"{count_text(document['n'], f'{different_word(document)}image')} of {document['data']['spec']}"
         if exceeding
         else _verdict(document)

@@ -51,6 +51,7 @@ def document(*drops: Document, **changes: Any) -> Document:
         "moved": [],
         "ties": 0,
         "repeats": 0,
+        "model_change": "weights",
         "warnings": [],
         "invalid_reasons": [],
     } | changes
@@ -106,12 +107,20 @@ def test_a_failure_says_what_moved_by_how_much_and_how_sure() -> None:
     moved: Document = rates | {"low": 0.015, "p": 0.00031, "lost": 3, "gained": 1}
     drops = [drop(exceeds=True, **moved), *(drop(label, exceeds=True, **moved) for label in range(7))]
     lines = failure_text(document(verdict="failed") | {"drops": drops}).splitlines()
-    assert lines[0] == "mlp300 (standard) is less robust than mlp300 (standard) of results/main, 100 images of fashion-mnist"
+    assert (
+        lines[0]
+        == "mlp300 (standard) is less robust than mlp300 (standard) of results/main (other weights), 100 images of fashion-mnist"
+    )
     assert lines[1] == (
         "  all images at epsilon 8/255: 50.0 % -> 48.0 % right, fell by 2.0 points (at least 1.5; adjusted p 0.00031); "
         "3 of 100 lost, 1 gained"
     )
     assert lines[-2:] == ["  and 3 more", "  allowed: 1 % of the images"]
+
+
+def test_an_invalid_run_has_no_drops() -> None:
+    found = document(drop(exceeds=True, low=0.015, p=0.01, lost=3, gained=1), verdict="failed", invalid_reasons=["run: outputs"])
+    assert failure_text(found) == "FAILED: a run is invalid, and its numbers must not be used.\n  run: outputs"
 
 
 @pytest.mark.parametrize(("on", "allowed"), [("distance", "0.5/255"), ("both", "1 % of the images and 0.5/255")])
