@@ -15,6 +15,7 @@ from robustbench_fgsm.errors import InputError, RunError, SettingError, UnsafeEr
 from robustbench_fgsm.files.atomic_files import write_bytes
 from robustbench_fgsm.files.json_files import parse_json
 from robustbench_fgsm.files.regular_files import is_directory, is_file, is_present, read_bytes
+from robustbench_fgsm.printable_text import printable
 from robustbench_fgsm.runs.paired import Flags, Integers
 from robustbench_fgsm.runs.robustness_lock import LockedAttack, RobustnessLock, digest_size
 from robustbench_fgsm.spec import AttackSpec
@@ -183,7 +184,7 @@ def read_lock(file: Path | str) -> RobustnessLock:
         found = LockRecord.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
+        place = printable(".".join(map(str, first["loc"])))[:100]
         _reject(file, f"{first['msg'][:100]}{place and f' in {place}'}")
     except (KeyError, TypeError, AttributeError, SettingError) as error:
         _reject(file, f"an attack that cannot be read ({type(error).__name__})")

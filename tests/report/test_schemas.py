@@ -230,6 +230,7 @@ OPTIONAL = {
     "decided_again",
     "sample",
     "checkpoint",
+    "architecture_sha256",
     "dtype",
     "bf16",
 }

@@ -112,6 +112,7 @@ HOSTILE_CHANGES: list[Callable[[dict[str, Any]], object]] = [
     lambda document: document.update(attacks=document["attacks"] * 1001),
     lambda document: document.update(schema="rfgsm.lock/2"),
     lambda document: document.update(more=1),
+    lambda document: document["data"].update({"two\nlines": 1}),
     lambda document: document.update(saturated=7),
     lambda document: document.update(saturated=True),
     lambda document: document.update(torch=2),
