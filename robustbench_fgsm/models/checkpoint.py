@@ -234,7 +234,13 @@ def _unreadable_error(name: str, error: Exception) -> ModelError:
 
 
 def load_weights(network: nn.Module, state: Mapping[str, Tensor], origin: str, *, remedy: str = "") -> None:
-    """Copy a state dict into the network; raise ModelError naming keys that are missing, unexpected, misshapen or not finite."""
+    """Copy a state dict into the network; raise as `check_state` does."""
+    check_state(network, state, origin, remedy=remedy)
+    network.load_state_dict(state, strict=False)  # only counters and second names of one tensor are missing
+
+
+def check_state(network: nn.Module, state: Mapping[str, Tensor], origin: str, *, remedy: str = "") -> None:
+    """Raise ModelError naming keys of a state dict that are missing, unexpected, misshapen or not finite."""
     problems = find_problems(network.state_dict(), state)
     found = [f"{first_keys(sorted(keys))} {problem}" for problem, keys in problems.items() if keys]
     if found == [f"{first_keys(sorted(problems[OTHER_TYPE]))} {OTHER_TYPE}"]:
@@ -244,7 +250,6 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], origin: str, *
             f"weights must fit the network exactly, got {origin} with {'; '.join(found)}: "
             f"{remedy or 'name the architecture they were trained for'}"
         )
-    network.load_state_dict(state, strict=False)  # only counters and second names of one tensor are missing
 
 
 def find_problems(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, set[str]]:

@@ -26,6 +26,7 @@ from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import CARD_FILE, WEIGHTS_FILE, weights_bytes
 from robustbench_fgsm.options import RunOptions
 from robustbench_fgsm.runs.directory import TRAINING_LOG_FILE, RunDirectory
+from robustbench_fgsm.runs.record_schema import run_identity
 from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.spec import check_bounds
 from robustbench_fgsm.surroundings import neutral_surroundings
@@ -38,9 +39,10 @@ CHECKPOINT_FILE = "checkpoint.pt"
 
 @dataclass(frozen=True)
 class CheckpointStore:
-    """The checkpoint and the log of a training in its directory."""
+    """The checkpoint and the log of a training in its directory; run: identity of the training."""
 
     directory: Path
+    run: str = ""
 
     def load(self) -> bytes | None:
         """Return the last checkpoint, or None if there is none."""
@@ -192,7 +194,7 @@ def train_in_directory(
             classifier,
             data,
             recipe,
-            store=None if out is None else CheckpointStore(out),
+            store=None if out is None else CheckpointStore(out, run_identity(directory.settings)),
             max_bad=run.max_bad,
             progress=progress if world.is_main else None,
             report=report if world.is_main else None,

@@ -109,6 +109,7 @@ def fit(
     network = classifier.copy_network(memory_format=setup.memory_format)
     trained = synchronise_batch_norm(make_trainable(copy_module(network)), world, classifier.device)
     state = TrainingState(trained, *build_optimizer(trained, recipe, setup.total_steps), bad=set(setup.held_out_bad))
+    state.run = "" if store is None else store.run
     with seeded_generators(process_seed(recipe, world), classifier.device):
         kept = world.broadcast(store.load() if store is not None and world.is_main else None)
         if kept is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -15,11 +17,11 @@ from robustbench_fgsm.training.recipe import TrainingRecipe
 from robustbench_fgsm.training.watch import ValidationCheck
 
 
-def state(seed: int) -> TrainingState:
+def state(seed: int, recipe: TrainingRecipe = TrainingRecipe()) -> TrainingState:  # noqa: B008  (it is frozen)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         network = nn.Linear(3, 2)
-    return TrainingState(network, *build_optimizer(network, TrainingRecipe(), 10))
+    return TrainingState(network, *build_optimizer(network, recipe, 10))
 
 
 def step(state: TrainingState) -> None:
@@ -65,6 +67,64 @@ def test_rejects_other_tensors() -> None:
     torch.save({"network": {}}, stream)
     with pytest.raises(rf.RunError, match="state of a training"):
         state(0).restore(stream.getvalue())
+
+
+def changed_state(change: Callable[[dict[str, Any]], object]) -> bytes:
+    """The state after one step, with a change."""
+    current, stream = state(0), io.BytesIO()
+    step(current)
+    current.checks.append(ValidationCheck(1, 1, 1, 0.5, 0.002))
+    document = torch.load(io.BytesIO(current.to_bytes()), weights_only=True)
+    change(document)
+    torch.save(document, stream)
+    return stream.getvalue()
+
+
+def test_a_changed_state_is_valid_if_nothing_changes() -> None:
+    restored = state(1)
+    restored.restore(changed_state(lambda document: None))
+    assert restored.steps_done == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda document: document.update(run="another"), "must be of this training, got that of another one"),
+        (lambda document: document["network"].update(weight=torch.zeros(3, 2)), "weight of another shape"),
+        (lambda document: document["network"].update(bias=torch.full((2,), torch.nan)), "bias not finite"),
+        (lambda document: document.update(best={"weight": torch.zeros(2, 3)}), "bias missing"),
+        (lambda document: document["optimizer"][0].update(exp_avg=torch.zeros(1).expand(10**12)), "moments of parameter 0"),
+        (lambda document: document["optimizer"][1].update(exp_avg=torch.zeros(2).to_sparse()), "moments of parameter 1"),
+        (lambda document: document["optimizer"][1].pop("step"), "moments of parameter 1"),
+        (lambda document: document.update(progress=document["progress"].replace('"done": 1', '"done": 2')), "2 steps after 1"),
+        (
+            lambda document: document.update(progress=document["progress"].replace('"loss": 0.5', '"loss": "x"')),
+            "valid checks.0.loss",
+        ),
+        (lambda document: document.update(random=[[torch.zeros(3)]]), "cannot be read"),
+    ],
+)
+def test_rejects_a_state_that_does_not_fit(change: Callable[[dict[str, Any]], object], message: str) -> None:
+    with pytest.raises(rf.RunError, match=message):
+        state(0).restore(changed_state(change))
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "constant"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_learning_rates_go_on(optimizer: str, schedule: str) -> None:
+    """They are not in the state, but follow from the recipe and the number of steps."""
+    recipe = TrainingRecipe(optimizer=optimizer, schedule=schedule)
+    first, second = state(0, recipe), state(1, recipe)
+    for _ in range(4):
+        step(first)
+    first.checks.append(ValidationCheck(1, 1, 4, 0.5, 0.002))
+    with torch.random.fork_rng([]):
+        second.restore(first.to_bytes())
+    for _ in range(3):
+        step(first)
+        step(second)
+        assert first.optimizer.param_groups[0]["lr"] == second.optimizer.param_groups[0]["lr"]
+    assert all(torch.equal(*pair) for pair in zip(first.network.parameters(), second.network.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive"])
