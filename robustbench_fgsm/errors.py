@@ -16,6 +16,7 @@ RfgsmError
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Iterable
@@ -25,6 +26,8 @@ from typing import ClassVar
 
 PACKAGE_FOLDER = str(Path(__file__).parent)
 
+LONG_WORD = re.compile(r"(\S{200})\S{200,}")
+
 EXIT_SUCCESS = 0
 EXIT_NEGATIVE_RESULT = 1
 EXIT_INTERNAL_ERROR = 70
@@ -33,9 +36,15 @@ EXIT_INTERRUPTED = 130
 
 
 class RfgsmError(Exception):
-    """Base of this package's errors: one line that says what was expected, what was got, and the remedy."""
+    """Base of this package's errors: one line that says what was expected, what was got, and the remedy.
+
+    Words that are too long for a line, such as a cell of a damaged file, are cut.
+    """
 
     exit_code: ClassVar[int] = 2
+
+    def __str__(self) -> str:
+        return LONG_WORD.sub(r"\1…", super().__str__())
 
 
 class InputError(RfgsmError):

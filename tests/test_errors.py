@@ -37,6 +37,14 @@ def raised_on_purpose() -> dict[str, type[RfgsmError]]:
     }
 
 
+def test_long_words_are_cut() -> None:
+    """A cell of a damaged file; the remedy behind it stays."""
+    text = str(SettingError(f"bounds must be numbers, got {'x' * 5000}: correct them"))
+    assert text.startswith("bounds must be numbers, got xxx")
+    assert text.endswith("xxx… correct them")
+    assert len(text) < 300
+
+
 def test_exit_codes() -> None:
     assert {name: found.exit_code for name, found in raised_on_purpose().items()} == EXIT_CODES
 

@@ -60,12 +60,14 @@ def was_trained_on(weights: str, images: Dataset) -> bool:
 
     place = Path(weights)
     card = (place if is_directory(place) else place.parent) / CARD_FILE
-    data = read_json(card).get("data") if is_file(card) and weights not in ("auto", "none", "standard", "robust") else None
-    if not isinstance(data, dict):
+    is_given = is_file(card) and weights not in ("auto", "none", "standard", "robust")
+    data = read_json(card, follow_links=True).get("data") if is_given else None
+    settings = data.get("settings", {}) if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(settings, dict):
         return False
     ours = describe_data(images)
-    places = [(one.get("spec"), (one.get("settings") or {}).get("split")) for one in (data, ours)]
-    return data.get("fingerprint") == ours["fingerprint"] or places[0] == places[1]
+    is_same_place = (data.get("spec"), settings.get("split")) == (ours["spec"], ours.get("settings", {}).get("split"))
+    return is_same_place or data.get("fingerprint") == ours["fingerprint"]
 
 
 def model_text(model: str, info: ModelInfo) -> str:

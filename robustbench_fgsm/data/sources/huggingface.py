@@ -110,7 +110,7 @@ def _open_table(name: str) -> Any:
         if is_directory(path) and any(is_file(path / file) for file in ("state.json", "dataset_dict.json")):
             return datasets.load_from_disk(str(path))
         return datasets.load_dataset(str(path) if is_present(path) else name)
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+    except Exception as error:  # `datasets` trusts the types in its files
         raise DataError(
             f"hf-data must name a data set of the hub or a directory of one, got {name} ({first_line(error)}): "
             "check the name, or fetch it where there is a network"
