@@ -6,7 +6,7 @@ the file holds. The environment's `FUZZ_EXAMPLES` and `FUZZ_SEED` make a longer 
 
 from __future__ import annotations
 
-import copy
+import gzip
 import hashlib
 import io
 import json
@@ -16,9 +16,8 @@ import shutil
 import struct
 import tarfile
 import warnings
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,20 +34,43 @@ from safetensors.torch import save_file
 from torch import nn
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.cli.feature_files import parse_bounds
+from robustbench_fgsm.cli.load import was_trained_on
+from robustbench_fgsm.cli.main import main
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import RfgsmError
-from robustbench_fgsm.models.saved_weights import weights_bytes
+from robustbench_fgsm.models.saved_weights import CARD_FILE, weights_bytes
 from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, load_run
 from robustbench_fgsm.report.pages.page import build_page
-from robustbench_fgsm.runs.attack.integrity import check_files, read_attack_manifest
+from robustbench_fgsm.runs.attack.integrity import check_files, check_manifest, read_attack_manifest
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.lock import lock
 from robustbench_fgsm.runs.lock_file import read_lock
 from robustbench_fgsm.runs.manifest import translate_document_errors
-from robustbench_fgsm.runs.piece_format import HASH_LENGTH, RECORD_PREFIX, scan_records
 from robustbench_fgsm.runs.read import read_saved_run, summarize_run
 from robustbench_fgsm.spec import AttackSpec, TargetRule
+from tests.changed_files import (
+    Rewrite,
+    change_arrow,
+    change_bytes,
+    change_gzip,
+    change_json,
+    change_ledger,
+    change_lines,
+    change_lock,
+    change_matlab,
+    change_members,
+    change_npy,
+    change_numbers,
+    change_onnx,
+    change_pickled,
+    change_png,
+    change_safetensors,
+    change_table,
+    change_tar,
+    change_zip,
+)
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 MAX_MEMORY = 1.5 * 2**30
@@ -61,235 +83,6 @@ fuzzed = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
 seeded = seed(int(os.environ.get("FUZZ_SEED", "0")))
-
-Rewrite = Callable[[st.DataObject, bytes], bytes]
-
-
-DEEP = "to be nested"
-
-WRONG_VALUES: list[Any] = [
-    *(None, True, False, -1, 0, 1, 2, 7, 255, 10**6, 2**31, 2**63, -(2**63), 2**70, 10**400),
-    *(0.5, -0.5, 1e-320, 1e308, float("inf"), float("-inf"), float("nan")),
-    *(
-        "",
-        "x",
-        "0",
-        "-1",
-        "1e9",
-        "nan",
-        "\udc80",
-        "a\nb\x1b[31m",
-        "../../etc/passwd",
-        "/dev/zero",
-        "http://127.0.0.1/x",
-        "x" * 5000,
-    ),
-    *([], [[]], [None], [0], [-1, "x"], ["a", "b"], [1] * 300, {}, {"": {}}, {"0": 0}, DEEP),
-]
-
-
-def paths_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value[:20]) if isinstance(value, list) else ()
-    for key, part in items:
-        yield from paths_in(part, (*path, key))
-
-
-def change_json(data: st.DataObject, content: bytes) -> bytes:
-    """Return a JSON document with one or two wrong values, keys, or another encoding."""
-    document: Any = {"": json.loads(content)}
-    for _ in range(data.draw(st.integers(1, 2), label="changes")):
-        path = data.draw(st.sampled_from([path for path in paths_in(document) if path]), label="path")
-        place = document
-        for key in path[:-1]:
-            place = place[key]
-        action = data.draw(st.sampled_from(["value", "value", "value", "remove", "rename", "double", "other"]), label="action")
-        if action == "remove":
-            del place[path[-1]]
-        elif action == "rename" and isinstance(place, dict):
-            place[data.draw(st.text(max_size=5), label="name")] = place.pop(path[-1])
-        elif action == "double" and isinstance(place[path[-1]], list):
-            place[path[-1]] = place[path[-1]] * 2
-        elif action == "other":
-            donor = data.draw(st.sampled_from(list(paths_in(document))), label="donor")
-            found = document
-            for key in donor:
-                found = found[key]
-            place[path[-1]] = copy.deepcopy(found)
-        else:
-            place[path[-1]] = copy.deepcopy(data.draw(st.sampled_from(WRONG_VALUES), label="value"))
-        if "" not in document:
-            return b""
-    text = dump(document[""])
-    encoding = data.draw(st.sampled_from(["utf-8"] * 9 + ["utf-16", "utf-32"]), label="encoding")
-    return text.encode(encoding, "surrogatepass")
-
-
-def dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False).replace(f'"{DEEP}"', "[" * 3000 + "]" * 3000)
-
-
-def change_bytes(data: st.DataObject, content: bytes) -> bytes:
-    """Return the bytes with up to three flips, cuts, copies or zeros."""
-    changed = bytearray(content)
-    for _ in range(data.draw(st.integers(1, 3), label="changes")):
-        at = data.draw(st.integers(0, max(0, len(changed) - 1)), label="at")
-        if data.draw(st.booleans(), label="in the head"):
-            at %= 600
-        size = data.draw(st.sampled_from([1, 2, 4, 8, 64, 512, 5000]), label="size")
-        action = data.draw(st.sampled_from(["flip", "set", "cut", "end", "zero", "copy", "insert"]), label="action")
-        if action == "flip" and at < len(changed):
-            changed[at] ^= 1 << data.draw(st.integers(0, 7), label="bit")
-        elif action == "set":
-            changed[at : at + size] = data.draw(st.sampled_from([b"\xff", b"\x7f", b"\x80", b"0", b"\x01"]), label="byte") * size
-        elif action == "cut":
-            del changed[at : at + size]
-        elif action == "end":
-            del changed[at:]
-        elif action == "zero":
-            changed[at : at + size] = bytes(size)
-        else:
-            source = data.draw(st.integers(0, max(0, len(changed) - 1)), label="from")
-            part = changed[source : source + size]
-            changed[at : at + (len(part) if action == "copy" else 0)] = part
-    return bytes(changed)
-
-
-def change_safetensors(data: st.DataObject, content: bytes) -> bytes:
-    """Return a safetensors file with a changed header of the right length; JSON in its metadata is changed too."""
-    length = int.from_bytes(content[:8], "little")
-    header, rest = json.loads(content[8 : 8 + length]), content[8 + length :]
-    metadata = header.get("__metadata__", {})
-    if metadata and data.draw(st.integers(0, 3), label="metadata"):
-        key = data.draw(st.sampled_from(sorted(metadata)), label="key")
-        plain = metadata[key][0] not in "[{"
-        metadata[key] = "x" if plain else change_json(data, metadata[key].encode()).decode("utf-8", "replace")
-        text = json.dumps(header).encode()
-    else:
-        text = change_json(data, json.dumps(header).encode())
-    return len(text).to_bytes(8, "little") + text + rest
-
-
-def change_zip(rewrite: Rewrite, suffix: str) -> Rewrite:
-    """Return the rewriting of one member of a zip archive, whose checksums are right afterwards."""
-
-    def changed(data: st.DataObject, content: bytes) -> bytes:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = {one.filename: archive.read(one) for one in archive.infolist()}
-        name = data.draw(st.sampled_from([name for name in members if name.endswith(suffix)]), label="member")
-        members[name] = rewrite(data, members[name])
-        stream = io.BytesIO()
-        kind = data.draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]), label="compression")
-        with zipfile.ZipFile(stream, "w", kind) as archive:
-            for member, part in members.items():
-                archive.writestr(member, part)
-        return stream.getvalue()
-
-    return changed
-
-
-NPY_HEADERS = [
-    *(
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (4000000000000, 28, 28), }",
-        "{'descr': '|O', 'fortran_order': False, 'shape': (4,), }",
-    ),
-    *(
-        "{'descr': '<c8', 'fortran_order': False, 'shape': (4,), }",
-        "{'descr': '<U9999999', 'fortran_order': False, 'shape': (40000,), }",
-    ),
-    *("{'descr': '<f4', 'fortran_order': False, 'shape': (), }", "{'descr': '<i8', 'fortran_order': True, 'shape': (-1,), }"),
-    *(
-        "{'descr': '<u8', 'fortran_order': 1, 'shape': (4,), }",
-        "{'descr': [('a', '<f4'), ('b', '|V3')], 'fortran_order': False, 'shape': (1,), }",
-    ),
-    *(
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 0, 3), }",
-        "{'descr': '<M8[s]', 'fortran_order': False, 'shape': (4,), }",
-        "[" * 500,
-        "",
-    ),
-]
-
-
-def change_npy(data: st.DataObject, content: bytes) -> bytes:
-    """Return an array with another header, or changed bytes."""
-    if data.draw(st.booleans(), label="bytes"):
-        return change_bytes(data, content)
-    header = data.draw(st.sampled_from(NPY_HEADERS), label="header").encode() + b"\n"
-    start = 10 + int.from_bytes(content[8:10], "little")
-    return content[:8] + struct.pack("<H", len(header)) + header + content[start:]
-
-
-def change_tar(data: st.DataObject, content: bytes) -> bytes:
-    """Return an archive with a changed header whose checksum is right."""
-    blocks = [at for at in range(0, len(content), 512) if content[at + 257 : at + 262] == b"ustar"]
-    at = data.draw(st.sampled_from(blocks), label="block")
-    head = bytearray(content[at : at + 512])
-    low, high = data.draw(st.sampled_from([(0, 100), (124, 136), (156, 157), (157, 257), (345, 500), (100, 108)]), label="field")
-    value = data.draw(
-        st.binary(min_size=1, max_size=12)
-        | st.sampled_from([b"77777777777", b"\x80" + b"\xff" * 11, b"../x.png", b"L", b"x", b"S"])
-    )
-    head[low : min(high, low + len(value))] = value[: high - low]
-    head[148:156] = b" " * 8
-    head[148:156] = f"{sum(head):06o}\0 ".encode()
-    return content[:at] + bytes(head) + content[at + 512 :]
-
-
-def change_ledger(data: st.DataObject, content: bytes) -> bytes:
-    """Return a ledger with one record whose head is changed and whose hash is right."""
-    records = [(start, stop) for number, start, stop in scan_records(content) if number is not None]
-    start, stop = data.draw(st.sampled_from(records), label="record")
-    line, _, payload = content[start:stop].partition(b"\n")
-    head = json.loads(line)
-    del head["sha256"]
-    text = change_json(data, json.dumps(head).encode())
-    rest = b'",' + text[1:] + b"\n" + payload
-    return content[:start] + RECORD_PREFIX + hashlib.sha256(rest).hexdigest().encode()[:HASH_LENGTH] + rest + content[stop:]
-
-
-def change_lock(data: st.DataObject, content: bytes) -> bytes:
-    """Return a lock with changed values and the right checksum."""
-    document = json.loads(content)
-    del document["checksum"]
-    text = change_json(data, json.dumps(document).encode())
-    with suppress(ValueError, RecursionError):
-        found = json.loads(text)
-        if isinstance(found, dict):
-            checksum = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
-            return json.dumps({"checksum": checksum} | found).encode()
-    return text
-
-
-def change_onnx(data: st.DataObject, content: bytes) -> bytes:
-    """Return a model with up to three changed fields."""
-    onnx = pytest.importorskip("onnx")
-    model = onnx.load_model_from_string(content)
-    for _ in range(data.draw(st.integers(1, 3), label="changes")):
-        message = model
-        while True:
-            fields: list[Any] = message.ListFields()
-            if not fields:
-                break
-            descriptor, value = data.draw(st.sampled_from(fields), label="field")
-            repeated = hasattr(value, "append") or hasattr(value, "add")
-            if descriptor.message_type is not None:
-                if repeated and data.draw(st.integers(0, 5), label="remove") == 0:
-                    del value[data.draw(st.integers(0, len(value) - 1))]
-                    break
-                message = value[data.draw(st.integers(0, len(value) - 1), label="index")] if repeated else value
-                continue
-            wrong = data.draw(st.sampled_from([-1, 0, 1, 7, 2**31 - 1, 10**9, "", "x", b"", b"x" * 9, 0.5]), label="value")
-            try:
-                if repeated:
-                    value[data.draw(st.integers(0, len(value) - 1), label="index")] = wrong
-                else:
-                    setattr(message, descriptor.name, wrong)
-            except (TypeError, ValueError):
-                message.ClearField(descriptor.name)
-            break
-    found: bytes = model.SerializeToString()
-    return found
 
 
 @dataclass(frozen=True)
@@ -426,7 +219,126 @@ def run(folder: Path) -> None:
 @once
 def attack(folder: Path) -> None:
     images = rf.ArrayDataset("small", pixels(12), torch.arange(12) % 3, ("a", "b", "c"))
-    rf.save_adversarial(rf.wrap(network(), 3), images, folder / "run", epsilon=0.1, batch_size=4)
+    for form in ("safetensors", "npz", "png"):
+        classifier = rf.wrap(network(), 3)
+        rf.save_adversarial(classifier, images, folder / form, epsilon=0.1, batch_size=4, format=form)
+
+
+@once
+def training(folder: Path) -> None:
+    """A training that was stopped after its first check."""
+
+    def stop(check: object) -> None:
+        raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        train_in(folder, report=stop)
+
+
+def train_in(folder: Path, **options: Any) -> object:
+    images = rf.ArrayDataset("small", pixels(12), torch.arange(12) % 3, ("a", "b", "c"))
+    found = rf.train(network(), images, out=folder / "run", batch_size=4, held_out=0, **options)
+    return found.checks, summarize_run(folder / "run")
+
+
+@once
+def trained(folder: Path) -> None:
+    torch.manual_seed(0)
+    images = rf.ArrayDataset("small", torch.rand(8, 1, 28, 28), torch.arange(8) % 2, ("a", "b"))
+    classifier: Any = rf.load_classifier("mlp300", weights="none", num_classes=2, device="cpu")
+    rf.train(classifier, images, out=folder / "run", epochs=1, batch_size=4, held_out=0)
+
+
+@once
+def exported(folder: Path) -> None:
+    dynamic = {"input": {0: torch.export.Dim("n")}}
+    program = torch.export.export(network().eval(), (torch.rand(2, 1, 6, 6),), dynamic_shapes=dynamic)
+    torch.export.save(program, folder / "net.pt2")
+    torch.jit.trace(network().eval(), torch.rand(2, 1, 6, 6)).save(folder / "net.pt")  # type: ignore[no-untyped-call]
+
+
+@once
+def tables(folder: Path) -> None:
+    """Directories of the `datasets` library: Parquet, what `save_to_disk` writes, and images with a list."""
+    datasets = pytest.importorskip("datasets")
+    arrow = pytest.importorskip("pyarrow.parquet")
+    drawn = [Image.fromarray(image[0].numpy()) for image in pixels(4, 8)]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    table = datasets.Dataset.from_dict({"image": drawn, "label": [0, 1, 0, 1]}, features=features)
+    (folder / "parquet").mkdir()
+    table.to_parquet(folder / "parquet/test.parquet")
+    datasets.DatasetDict({"test": table}).save_to_disk(folder / "saved")
+    assert arrow.read_table(folder / "parquet/test.parquet").num_rows == 4
+
+
+@once
+def idx_files(folder: Path) -> None:
+    """MNIST as torchvision keeps it."""
+    place = folder / "MNIST/raw"
+    place.mkdir(parents=True)
+    images, labels = pixels(6, 28)[:, 0].numpy(), np.arange(6, dtype=np.uint8)
+    for split in ("t10k", "train"):
+        (place / f"{split}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, *images.shape) + images.tobytes())
+        (place / f"{split}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, 6) + labels.tobytes())
+
+
+@once
+def feature_files(folder: Path) -> None:
+    (folder / "bounds.csv").write_text("name,low,high\na,0,1\nb,-1,1\nc,0,255\n")
+    np.savez(folder / "bounds.npz", low=np.zeros(3, np.float32), high=np.ones(3, np.float32))
+
+
+DOCUMENTS = {
+    "evaluate": "evaluate mlp300 --limit 8 --device cpu",
+    "sweep": "sweep mlp300 --limit 8 --device cpu --eps 1,8/255 --targeted none --targeted next",
+    "compare": "compare mlp300 --limit 8 --device cpu --references art --candidate net.py:attack",
+    "transfer": "transfer --source mlp300 --target smallcnn --limit 8 --device cpu",
+    "train": "train --model mlp300 --limit 24 --held-out 8 --epochs 1 --batch-size 8 --device cpu",
+    "attack": "attack mlp300 --limit 8 --device cpu",
+    "verify": "verify net.py:attack",
+    "benchmark": "benchmark mlp300 --limit 8 --device cpu",
+}
+
+
+@once
+def documents(folder: Path) -> None:
+    with chdir(folder):
+        Path("net.py").write_text("import torch\n\ndef attack(model, x, y, epsilon):\n    return x\n")
+        for name, words in DOCUMENTS.items():
+            run_program(*words.split(), *(("--out", name) if name not in ("verify", "benchmark") else ()), into=f"{name}.json")
+
+
+def run_program(*words: str, into: str = "") -> str:
+    """Run the program; return what it printed. Exit codes of an answer, and of bad input, are right."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as done:
+        main([*words, "--quiet", *(["--json"] if into else [])])
+    assert done.value.code in ((0, 1) if into else (0, 1, 2, 4, 5)), (words, err.getvalue())
+    if done.value.code not in (0, 1):
+        assert err.getvalue().strip().count("\n") == 0, err.getvalue()
+    if into:
+        Path(into).write_text(out.getvalue())
+    return out.getvalue()
+
+
+def read_document(name: str) -> Callable[[Path], object]:
+    """Return what shows a document in every way, and compares it with the right one."""
+
+    def read(folder: Path) -> object:
+        with chdir(folder):
+            run_program("report", f"{name}.json", "--output", "page.html")
+            run_program("report", f"{name}.json", f"{name}.json", "--format", "latex")
+            run_program("plot", f"{name}.json", "--output", "figure.png")
+            return run_program("gate", f"{name}.json", f"{name}/result.json")
+
+    return read
+
+
+@once
+def labelled_shards(folder: Path) -> None:
+    source = pictures() / "data.tar"
+    shutil.copy(source, folder / "data.tar")
+    (folder / "data.tar.gz").write_bytes(gzip.compress(source.read_bytes(), 1))
 
 
 @once
@@ -468,8 +380,22 @@ def read_report(folder: Path) -> object:
         return build_page([load_run(folder / "run", REPORTED_SCHEMAS)])
 
 
-def check_attack(folder: Path) -> object:
-    return check_files(read_attack_manifest(folder / "run"))
+def check_attack(form: str) -> Callable[[Path], object]:
+    """Return what checks saved images whose manifest has the hashes of the files that are there."""
+
+    def check(folder: Path) -> object:
+        manifest = folder / form / "manifest.json"
+        with suppress(ValueError, LookupError, TypeError, OSError, RecursionError):
+            document = json.loads(manifest.read_text())
+            for record in document["shards"]:
+                content = (folder / form / record["name"]).read_bytes()
+                record |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+            manifest.write_text(json.dumps(document))
+        found = read_attack_manifest(folder / form)
+        damaged, _ = check_files(found)
+        return list(check_manifest(found, damaged))
+
+    return check
 
 
 def saved_images(folder: Path) -> object:
@@ -484,7 +410,8 @@ def tiny_weights(file: str) -> Callable[[Path], object]:
 
 
 def picture(suffix: str) -> Boundary:
-    return Boundary(pictures, f"{suffix}/a/x.{suffix}", (change_bytes,), lambda folder: read_images(f"folder:{folder / suffix}"))
+    rewrites = (change_bytes, change_png if suffix == "png" else change_numbers)
+    return Boundary(pictures, f"{suffix}/a/x.{suffix}", rewrites, lambda folder: read_images(f"folder:{folder / suffix}"))
 
 
 def class_map(name: str) -> Boundary:
@@ -523,8 +450,8 @@ BOUNDARIES = {
         (change_safetensors, change_bytes),
         lambda folder: read_images(f"safetensors:{folder / 'data.safetensors'}"),
     ),
-    "csv": Boundary(arrays, "data.csv", (change_bytes,), lambda folder: read_images(f"csv:{folder / 'data.csv'}")),
-    "mat": Boundary(arrays, "data.mat", (change_bytes,), lambda folder: read_images(f"mat:{folder / 'data.mat'}")),
+    "csv": Boundary(arrays, "data.csv", (change_table, change_bytes), lambda folder: read_images(f"csv:{folder / 'data.csv'}")),
+    "mat": Boundary(arrays, "data.mat", (change_matlab, change_bytes), lambda folder: read_images(f"mat:{folder / 'data.mat'}")),
     "class names": class_map("names.json"),
     "class map": class_map("map.json"),
     "class pairs": class_map("pairs.json"),
@@ -538,7 +465,73 @@ BOUNDARIES = {
     "lock": Boundary(
         run, "robustness.lock", (change_lock, change_lock, change_bytes), lambda folder: read_lock(folder / "robustness.lock")
     ),
-    "attack manifest": Boundary(attack, "run/manifest.json", (change_json, change_bytes), check_attack),
+    "attack manifest": Boundary(attack, "npz/manifest.json", (change_json, change_bytes), check_attack("npz")),
+    "saved safetensors": Boundary(
+        attack, "safetensors/adversarial-00000.safetensors", (change_safetensors, change_bytes), check_attack("safetensors")
+    ),
+    "saved npz": Boundary(attack, "npz/adversarial-00000.npz", (change_zip(change_npy, ".npy"), change_bytes), check_attack("npz")),
+    "saved list": Boundary(attack, "png/adversarial-00000/index.csv", (change_table, change_bytes), check_attack("png")),
+    "training state": Boundary(
+        training, "run/checkpoint.pt", (change_pickled, change_pickled, change_zip(change_bytes, ""), change_bytes), train_in
+    ),
+    "training log": Boundary(training, "run/log.jsonl", (change_lines, change_bytes), lambda folder: summarize_run(folder / "run")),
+    "card of trained weights": Boundary(
+        trained,
+        f"run/{CARD_FILE}",
+        (change_json, change_bytes),
+        lambda folder: was_trained_on(str(folder / "run"), rf.load_data("fashion-mnist", limit=2)),
+    ),
+    "exported program": Boundary(
+        exported,
+        "net.pt2",
+        (change_zip(change_json, ".json"), change_zip(change_bytes, ""), change_bytes),
+        lambda folder: read_model(str(folder / "net.pt2"), trust_model_code=True),
+    ),
+    "TorchScript": Boundary(exported, "net.pt", (change_bytes,), lambda folder: read_model(str(folder / "net.pt"))),
+    "parquet": Boundary(
+        tables,
+        "parquet/test.parquet",
+        (change_arrow, change_arrow, change_bytes),
+        lambda folder: read_images(f"hf-data:{folder / 'parquet'}"),
+    ),
+    "saved table": Boundary(
+        tables, "saved/test/dataset_info.json", (change_json,), lambda folder: read_images(f"hf-data:{folder / 'saved'}")
+    ),
+    "state of a table": Boundary(
+        tables, "saved/test/state.json", (change_json,), lambda folder: read_images(f"hf-data:{folder / 'saved'}")
+    ),
+    "arrow": Boundary(
+        tables, "saved/test/data-00000-of-00001.arrow", (change_bytes,), lambda folder: read_images(f"hf-data:{folder / 'saved'}")
+    ),
+    "idx images": Boundary(
+        idx_files,
+        "MNIST/raw/t10k-images-idx3-ubyte",
+        (change_numbers, change_bytes),
+        lambda folder: read_images("mnist", root=folder),
+    ),
+    "idx labels": Boundary(
+        idx_files,
+        "MNIST/raw/t10k-labels-idx1-ubyte",
+        (change_numbers, change_bytes),
+        lambda folder: read_images("mnist", root=folder),
+    ),
+    "bounds.csv": Boundary(
+        feature_files, "bounds.csv", (change_table, change_bytes), lambda folder: parse_bounds(str(folder / "bounds.csv"))
+    ),
+    "bounds.npz": Boundary(
+        feature_files,
+        "bounds.npz",
+        (change_zip(change_npy, ".npy"), change_bytes),
+        lambda folder: parse_bounds(str(folder / "bounds.npz")),
+    ),
+    "shard": Boundary(labelled_shards, "data.tar", (change_members,), lambda folder: read_images(f"wds:{folder / 'data.tar'}")),
+    "shard.gz": Boundary(
+        labelled_shards,
+        "data.tar.gz",
+        (change_gzip(change_bytes), change_gzip(change_members), change_bytes),
+        lambda folder: read_images(f"wds:{folder / 'data.tar.gz'}"),
+    ),
+    **{f"document of {name}": Boundary(documents, f"{name}.json", (change_json,), read_document(name)) for name in DOCUMENTS},
     "skops": Boundary(
         skops_model,
         "net.skops",
