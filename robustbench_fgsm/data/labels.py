@@ -108,7 +108,7 @@ def check_multi_hot(labels: Tensor, count: int, num_labels: int) -> None:
 
 def to_class_index(label: object, data_name: str) -> int:
     """Return the class index of one sample; raise DataError as `to_class_indices` does."""
-    if isinstance(label, (int, np.integer)) and not isinstance(label, bool) and label >= 0:
+    if isinstance(label, (int, np.integer)) and not isinstance(label, bool) and 0 <= label < MAX_CLASSES:
         return int(label)
     array = _to_numpy(label, data_name)
     found = to_class_indices(array.reshape(1) if array.size == 1 else array[np.newaxis], data_name)

@@ -11,6 +11,7 @@ from typing import Any
 from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.decoding import UnreadableError
 from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.labels import to_class_index
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.image_files import read_image_file
 from robustbench_fgsm.errors import DataError, UnsafeError, describe_error, first_line
@@ -20,6 +21,9 @@ CARD_FILES = ("README.md", ".huggingface.yaml")
 """Files of a directory whose YAML tells `datasets` which files it has."""
 
 MAX_CARD_BYTES = 2**22
+
+UNLABELLED = -1
+"""Label of a row without one, as `datasets` has it in test splits."""
 
 SPLIT_PREFERENCE = ("test", "validation", "val", "train")
 
@@ -55,7 +59,8 @@ class TableImageSource:
         image, label = row[self._image], row[self._label]
         if not image or label is None:
             raise UnreadableError("the row has no image or no label")
-        return image["bytes"] if image["bytes"] is not None else read_image_file(Path(image["path"]), follow_links=True), int(label)
+        content = image["bytes"] if image["bytes"] is not None else read_image_file(Path(image["path"]), follow_links=True)
+        return content, self._to_index(label)
 
     def path(self, index: int) -> str:
         """Return the name of the data set and the number of the row."""
@@ -63,7 +68,12 @@ class TableImageSource:
 
     def labels(self) -> Sequence[int]:
         """Return all labels, by index, -1 if there is none."""
-        return [-1 if label is None else int(label) for label in self._table[self._label]]
+        return [self._to_index(label) for label in self._table[self._label]]
+
+    def _to_index(self, label: Any) -> int:
+        if label is None or label == UNLABELLED:
+            return UNLABELLED
+        return to_class_index(label, f"{self._label} of {self._name}")
 
 
 def load(name: str, options: DataOptions) -> ImageDataset:

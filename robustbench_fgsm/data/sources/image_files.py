@@ -18,7 +18,7 @@ def read_image_file(file: Path, *, follow_links: bool) -> bytes:
     """Return the bytes of an image file; raise OSError if it cannot be read, and UnreadableError for a link, a pipe or a device."""
     try:
         return read_bytes(file, MAX_IMAGE_BYTES, follow_links=follow_links)
-    except RfgsmError as error:
+    except (RfgsmError, ValueError) as error:  # the latter for a path with a null byte
         raise UnreadableError(first_line(error).partition(": ")[0].removeprefix(f"{file} ")) from error
 
 

@@ -74,6 +74,37 @@ def test_unreadable_rows_are_bad(tmp_path: Path, encode: Encode) -> None:
     assert [bad.path.rpartition("/")[2] for bad in batch.bad] == ["pets[1]", "pets[2]", "pets[4]"]
 
 
+@pytest.mark.parametrize("kind", ["float32", "string", "bool", "int64"])
+def test_takes_no_label_for_another(tmp_path: Path, encode: Encode, kind: str) -> None:
+    """Fractions, text and flags are no class indices, and neither is a number beyond all classes."""
+    values = {"float32": [0.5] * 2, "string": ["cat"] * 2, "bool": [True] * 2, "int64": [2**62] * 2}
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value(kind)})
+    images = [{"bytes": encode(k), "path": None} for k in range(2)]
+    found = datasets.Dataset.from_dict({"image": images, "label": values[kind]}, features)
+    found.save_to_disk(str(tmp_path / "pets"))
+    with pytest.raises(DataError, match="label"):
+        rf.load_data(f"hf-data:{tmp_path / 'pets'}")
+
+
+def test_whole_numbers_and_missing_labels(tmp_path: Path, encode: Encode) -> None:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("float32")})
+    rows = {"image": [{"bytes": encode(k), "path": None} for k in range(3)], "label": [1.0, None, 0.0]}
+    datasets.Dataset.from_dict(rows, features).save_to_disk(str(tmp_path / "pets"))
+    (batch,) = rf.load_data(f"hf-data:{tmp_path / 'pets'}", workers=0).batches(0, 3, 3)
+    assert (batch.labels.tolist(), [bad.path[-3:] for bad in batch.bad]) == ([1, 0], ["[1]"])
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "\0", "missing.png", "/" + "x" * 5000])
+def test_a_row_may_name_no_other_kind_of_file(tmp_path: Path, encode: Encode, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    images = [{"bytes": encode(0), "path": None}, {"bytes": None, "path": path}]
+    (tmp_path / "pets").mkdir()
+    parquet.write_table(arrow.table({"image": images, "label": [0, 1]}), tmp_path / "pets" / "test.parquet")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    (batch,) = rf.load_data(f"hf-data:{tmp_path / 'pets'}", workers=0, images_key="image").batches(0, 2, 2)
+    assert (batch.labels.tolist(), len(batch.bad)) == ([0], 1)
+
+
 def test_a_table_without_images(tmp_path: Path) -> None:
     datasets.Dataset.from_dict({"text": ["a"], "label": [0]}).save_to_disk(str(tmp_path / "texts"))
     with pytest.raises(DataError, match="must have one column of images and one of labels, got text, label"):
