@@ -326,7 +326,7 @@ def read_document(name: str) -> Callable[[Path], object]:
     """Return what shows a document in one of the ways, or compares it with the right one."""
     file = f"{name}.json"
     commands = [f"report {file} --output page.html", f"report {file} {file} --format latex"]
-    commands += [f"plot {file} --output figure.png", f"gate {file} {name}/result.json"]
+    commands += [f"plot {file} --output figure.png", f"gate {name} --baseline {file}"]
 
     def read(folder: Path) -> object:
         with chdir(folder):

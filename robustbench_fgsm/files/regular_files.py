@@ -54,6 +54,11 @@ def is_directory(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+def is_link(path: Path) -> bool:
+    """Return True if a path is a symbolic link; False for anything else, and for a path that the system rejects."""
+    return os.path.islink(path)  # noqa: PTH114
+
+
 def open_to_read(file: Path, *, follow_links: bool = False) -> BufferedReader:
     """Open a regular file to read its bytes.
 

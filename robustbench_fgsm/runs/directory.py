@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -37,6 +39,12 @@ NAMED_DIFFERENCES = 3
 CONSEQUENCES = ("sha256", "fingerprint", "parameters", "content", "sample", "hash", "piece_size")
 """Ends of the keys of settings that follow from others; an error names them last."""
 
+OUTPUTS_ON_NOISE = "outputs_on_noise"
+"""Setting of a model that is compared up to rounding, which depends on the number of threads."""
+
+OUTPUT_TOLERANCE = 1e-3
+"""Largest difference of two such outputs that counts as rounding, as a share of the largest output."""
+
 NON_SETTING_KEYS = ("schema", "asked", "environment")
 """Keys of a manifest that may change when a run is continued."""
 
@@ -53,6 +61,26 @@ def settings_in_result(result: Mapping[str, Any]) -> dict[str, Any]:
     environment, bad = result.get("environment"), result.get("bad")
     torch = {"torch": str(environment.get("torch")).partition("+")[0]} if isinstance(environment, dict) else {}
     return torch | ({"max_bad": bad.get("allowed")} if isinstance(bad, dict) else {})
+
+
+def same_outputs(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Return True if outputs are finite and differ by rounding alone."""
+    scale = max(map(abs, one), default=0.0)
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(abs(first - second) <= OUTPUT_TOLERANCE * scale < math.inf for first, second in pairs)
+
+
+def replace_outputs(settings: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings in which outputs of models that differ from the recorded ones by rounding are the recorded ones."""
+    changed: dict[str, Any] = copy.deepcopy(dict(settings))
+    for ours, theirs in zip(_models_of(changed), _models_of(recorded), strict=False):
+        if same_outputs(ours.get(OUTPUTS_ON_NOISE, []), theirs.get(OUTPUTS_ON_NOISE, [])) and OUTPUTS_ON_NOISE in ours:
+            ours[OUTPUTS_ON_NOISE] = theirs[OUTPUTS_ON_NOISE]
+    return changed
+
+
+def _models_of(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return settings.get("models") or [settings.get("model") or {}]
 
 
 class RunDirectory:
@@ -95,6 +123,7 @@ class RunDirectory:
         self._lock, self._is_locked = ExitStack(), False
 
     def __enter__(self) -> Self:
+        self.settings = replace_outputs(self.settings, self.world.broadcast(self.settings))
         self.world.check_same(self.settings | {"--out": self.path})
         if self.path is None:
             return self
@@ -130,6 +159,7 @@ class RunDirectory:
         recorded = self._select_settings(found)
         if self.settings.keys() - recorded.keys() and is_present(self.path / RESULT_FILE):  # an older version wrote it
             recorded = settings_in_result(read_json(self.path / RESULT_FILE)) | recorded
+        self.settings = replace_outputs(self.settings, recorded)
         if "torch" in self.settings.keys() - recorded.keys():
             raise RunError(
                 f"--out must hold a run that records its PyTorch version, got {self.path}, an unfinished run of an older version: "

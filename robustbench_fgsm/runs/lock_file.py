@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from robustbench_fgsm.errors import InputError, RunError, SettingError, UnsafeError
 from robustbench_fgsm.files.atomic_files import write_bytes
 from robustbench_fgsm.files.json_files import parse_json
-from robustbench_fgsm.files.regular_files import is_directory, is_file, is_present, read_bytes
+from robustbench_fgsm.files.regular_files import is_directory, is_file, is_link, is_present, read_bytes
 from robustbench_fgsm.printable_text import printable
 from robustbench_fgsm.runs.paired import Flags, Integers
 from robustbench_fgsm.runs.robustness_lock import LockedAttack, RobustnessLock, digest_size
@@ -194,7 +194,7 @@ def read_lock(file: Path | str) -> RobustnessLock:
 def is_lock_file(place: Path | str) -> bool:
     """Return True if a path is a lock, by its suffix if it is not there: neither a run directory nor a mistyped one."""
     path = Path(place)
-    return is_file(path) or (path.is_symlink() and not is_directory(path)) or path.suffix == ".lock"
+    return is_file(path) or (is_link(path) and not is_directory(path)) or path.suffix == ".lock"
 
 
 def _decode_lock(found: LockRecord, path: str) -> RobustnessLock:

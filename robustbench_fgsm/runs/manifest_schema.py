@@ -24,6 +24,7 @@ class ModelFields(FileSchema):
     weights: Name | None = None
     sha256: Name | None = None
     settings: dict[str, Any] | None = None
+    outputs_on_noise: list[float] | None = None
 
 
 class DataFields(FileSchema):

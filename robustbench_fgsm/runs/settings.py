@@ -9,11 +9,16 @@ from typing import Any
 import torch
 
 from robustbench_fgsm.data.content import describe_content
-from robustbench_fgsm.data.dataset import Dataset, describe_data
+from robustbench_fgsm.data.dataset import Dataset, describe_data, first_readable_batch
 from robustbench_fgsm.engine.environment import describe_software
 from robustbench_fgsm.engine.plan import Plan
-from robustbench_fgsm.models.classifier import Classifier
+from robustbench_fgsm.errors import RfgsmError
+from robustbench_fgsm.global_generators import preserve_generators
+from robustbench_fgsm.models.classifier import Classifier, move_to_classifier
+from robustbench_fgsm.runs.directory import OUTPUTS_ON_NOISE, same_outputs
 from robustbench_fgsm.spec import AttackSpec
+
+NOISE_IMAGES = 16
 
 
 def run_settings(
@@ -41,7 +46,8 @@ def run_settings(
         options: further settings of this command, by their keys.
     """
     several, first = (classifier, classifier[0]) if isinstance(classifier, Sequence) else (None, classifier)
-    models = {"model": first.info.to_dict()} if several is None else {"models": [one.info.to_dict() for one in several]}
+    described = [describe_model(one, data) for one in several or [first]]
+    models = {"model": described[0]} if several is None else {"models": described}
     data_entry = describe_data(data) | (describe_content(data) if hash_images else {})
     shared = {} if plan is None else plan_settings(plan)
     return complete_settings(command, models, data_entry, attack, first.device.type, **shared, max_bad=max_bad, **options)
@@ -69,6 +75,31 @@ def complete_settings(
     }
     found: dict[str, Any] = json.loads(json.dumps(settings))
     return found
+
+
+def describe_model(classifier: Classifier, data: Dataset) -> dict[str, Any]:
+    """Return the settings of a classifier; one that does not come from files alone is known by its outputs on noise too.
+
+    Such a network may depend on values that are neither weights nor code, such as those of a file that its code reads.
+    """
+    described = classifier.info.to_dict()
+    outputs = _outputs_on_noise(classifier, data) if classifier.info.weights == "given" else None
+    return described if outputs is None else described | {OUTPUTS_ON_NOISE: outputs}
+
+
+def _outputs_on_noise(classifier: Classifier, data: Dataset) -> list[float] | None:
+    """Return a weighted sum of the outputs for each of NOISE_IMAGES fixed images; None if the outputs vary or there are none."""
+    try:
+        shape = first_readable_batch(data, 1).images.shape[1:]
+        noise = torch.rand(NOISE_IMAGES, *shape, generator=torch.Generator().manual_seed(0))
+        low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in classifier.bounds)
+        x = move_to_classifier(low + noise * (high - low), classifier)
+        with preserve_generators([classifier.device]):
+            once, again = (classifier.predict(x).double().cpu() for _ in range(2))
+    except (RfgsmError, RuntimeError, ValueError):  # the run itself says what is wrong
+        return None
+    sums = [(outputs * torch.cos(torch.arange(1.0, outputs.shape[-1] + 1))).sum(-1).tolist() for outputs in (once, again)]
+    return sums[0] if same_outputs(*sums) else None
 
 
 def plan_settings(plan: Plan) -> dict[str, Any]:

@@ -96,7 +96,7 @@ COMMANDS = {
     "saved images": "compare --model mlp300 --device cpu --limit 4 --candidate FILE.npz",
     "report": "report FILE.json --output page.html",
     "plot": "plot FILE.json --output figure.png",
-    "gate": "gate FILE.json FILE.json",
+    "gate": "gate FILE.json --baseline FILE.json",
 }
 OUTPUTS = {
     "CSV output": f"{EVALUATE} --csv FILE.csv",

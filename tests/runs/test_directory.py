@@ -104,6 +104,17 @@ def test_rejects_other_settings(run: Path, change: dict[str, object], named: str
     assert whole(run) == before
 
 
+@pytest.mark.parametrize(("factor", "same"), [(1 + 1e-6, True), (1.01, False)])
+def test_outputs_may_differ_by_rounding(tmp_path: Path, factor: float, same: bool) -> None:
+    settings = [SETTINGS | {"model": {"outputs_on_noise": [1.0 * one, -2.0 * one]}} for one in (1.0, factor)]
+    cached_result(tmp_path / "run", settings[0], lambda: DOCUMENT)
+    if same:
+        assert cached_result(tmp_path / "run", settings[1], never) == DOCUMENT
+    else:
+        with pytest.raises(RunError, match=r"model\.outputs_on_noise"):
+            cached_result(tmp_path / "run", settings[1], never)
+
+
 def test_all_differences_are_named(run: Path) -> None:
     with pytest.raises(RunError, match=r"batch_size 128 there, 1 now; seed nothing there, 2 now"):
         open_run(run, SETTINGS | {"batch_size": 1, "seed": 2})

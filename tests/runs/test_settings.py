@@ -19,7 +19,9 @@ from robustbench_fgsm.cli.main import app
 from robustbench_fgsm.cli.options import TableFormat
 from robustbench_fgsm.engine.plan import PLAIN_PLAN
 from robustbench_fgsm.runs.directory import RunDirectory
-from robustbench_fgsm.runs.settings import plan_settings, run_settings
+from robustbench_fgsm.runs.evaluate import evaluate_in_directory
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun
+from robustbench_fgsm.runs.settings import describe_model, plan_settings, run_settings
 from robustbench_fgsm.spec import AttackSpec
 
 Options = dict[str, Any]
@@ -240,7 +242,7 @@ def test_versions_and_device_are_settings(command: str, settings_of: Callable[..
 
 
 def test_a_gpu_is_recorded_by_kind(images: rf.ArrayDataset, classifier: rf.TorchClassifier) -> None:
-    on_gpu = cast("rf.Classifier", SimpleNamespace(info=classifier.info, device=torch.device("cuda:1")))
+    on_gpu = cast("rf.Classifier", SimpleNamespace(info=replace(classifier.info, weights="none"), device=torch.device("cuda:1")))
     assert run_settings("evaluate", on_gpu, images, None, max_bad=0)["device"] == "cuda"
 
 
@@ -268,3 +270,49 @@ def test_model_options_change_the_settings(images: rf.ArrayDataset, option: Opti
         return settings
 
     assert described(**option) != described()
+
+
+class Clipped(torch.nn.Module):
+    """Network that depends on a number that is neither a weight nor code."""
+
+    def __init__(self, highest: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.highest, self.last, self.noise = highest, torch.nn.Linear(784, 10), 0.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.last(x.flatten(1).clamp(max=self.highest))
+        return logits + self.noise * torch.randn_like(logits)
+
+
+def clipped(highest: float, noise: float = 0.0) -> rf.Classifier:
+    network = Clipped(highest)
+    network.noise = noise
+    return rf.wrap(network, 10, device="cpu")
+
+
+def test_outputs_name_a_network(images: rf.ArrayDataset) -> None:
+    one, same, other = (describe_model(clipped(highest), images) for highest in (1.0, 1.0, 0.9))
+    assert len(one["outputs_on_noise"]) == 16
+    assert one == same != other
+    assert one["sha256"] == other["sha256"]
+
+
+def test_outputs_that_vary_name_no_network(images: rf.ArrayDataset) -> None:
+    before = torch.get_rng_state()
+    assert "outputs_on_noise" not in describe_model(clipped(1.0, noise=0.1), images)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_another_network_of_equal_weights_and_code(tmp_path: Path, images: rf.ArrayDataset) -> None:
+    def evaluate(highest: float) -> Settings:
+        run = EvaluationRun("evaluate", clipped(highest), images, (AttackSpec((0.1,)),), PLAIN_PLAN)
+        return evaluate_in_directory(run, tmp_path / "run")
+
+    first = evaluate(1.0)
+    for unfinished in (False, True):
+        if unfinished:
+            (tmp_path / "run" / "result.json").unlink()
+        with pytest.raises(rf.RunError, match=r"model\.outputs_on_noise \["):
+            evaluate(0.9)
+    assert evaluate(1.0)["clean"] == first["clean"]

@@ -45,6 +45,7 @@ from robustbench_fgsm.runs.attack.formats import ShardFormat, get_shard_format
 from robustbench_fgsm.runs.attack.result import SavedAttack, attack_settings
 from robustbench_fgsm.runs.directory import RunDirectory
 from robustbench_fgsm.runs.manifest import read_recorded_plan
+from robustbench_fgsm.runs.settings import describe_model
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, is_multi_label
 from robustbench_fgsm.surroundings import neutral_surroundings
 
@@ -213,7 +214,7 @@ def initial_saved_attack(
     if eight_bit:
         check_eight_bit(data, spec)
     return SavedAttack(
-        model=classifier.info.to_dict(),
+        model=describe_model(classifier, data),
         data=describe_data(data) | describe_content(data),
         attack=spec.to_dict() | {"epsilon": spec.epsilons[0]},
         output=output | {"shape": list(first_readable_batch(data, PREFLIGHT_IMAGES).images.shape[1:])},
