@@ -71,10 +71,15 @@ def same_outputs(one: Sequence[float], other: Sequence[float]) -> bool:
 
 
 def replace_outputs(settings: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings in which outputs of models that differ from the recorded ones by rounding are the recorded ones."""
+    """Return settings in which outputs of models that differ from the recorded ones by rounding are the recorded ones.
+
+    Outputs that are not recorded are left out.
+    """
     changed: dict[str, Any] = copy.deepcopy(dict(settings))
     for ours, theirs in zip(_models_of(changed), _models_of(recorded), strict=False):
-        if same_outputs(ours.get(OUTPUTS_ON_NOISE, []), theirs.get(OUTPUTS_ON_NOISE, [])) and OUTPUTS_ON_NOISE in ours:
+        if OUTPUTS_ON_NOISE in ours and OUTPUTS_ON_NOISE not in theirs:  # an evaluation that was saved, or an older version
+            del ours[OUTPUTS_ON_NOISE]
+        elif OUTPUTS_ON_NOISE in ours and same_outputs(ours[OUTPUTS_ON_NOISE], theirs[OUTPUTS_ON_NOISE]):
             ours[OUTPUTS_ON_NOISE] = theirs[OUTPUTS_ON_NOISE]
     return changed
 

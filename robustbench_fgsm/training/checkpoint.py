@@ -69,7 +69,7 @@ class TrainingStateStore(Protocol):
 
     @property
     def run(self) -> str:
-        """Return the identity."""
+        """Return the identity of the training."""
 
     def load(self) -> bytes | None:
         """Return the last state, or None."""

@@ -115,6 +115,11 @@ def test_outputs_may_differ_by_rounding(tmp_path: Path, factor: float, same: boo
             cached_result(tmp_path / "run", settings[1], never)
 
 
+def test_outputs_that_are_not_recorded_are_not_compared(tmp_path: Path) -> None:
+    cached_result(tmp_path / "run", SETTINGS | {"model": {}}, lambda: DOCUMENT)
+    assert cached_result(tmp_path / "run", SETTINGS | {"model": {"outputs_on_noise": [1.0]}}, never) == DOCUMENT
+
+
 def test_all_differences_are_named(run: Path) -> None:
     with pytest.raises(RunError, match=r"batch_size 128 there, 1 now; seed nothing there, 2 now"):
         open_run(run, SETTINGS | {"batch_size": 1, "seed": 2})
