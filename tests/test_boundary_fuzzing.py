@@ -297,7 +297,7 @@ DOCUMENTS = {
     "train": "train --model mlp300 --limit 24 --held-out 8 --epochs 1 --batch-size 8 --device cpu",
     "attack": "attack mlp300 --limit 8 --device cpu",
     "verify": "verify net.py:attack",
-    "benchmark": "benchmark mlp300 --limit 8 --device cpu",
+    "benchmark": "benchmark mlp300 --limit 8 --device cpu --references none --levels none --rounds 2",
 }
 
 
