@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.printable_text import printable, printable_document
@@ -345,6 +346,7 @@ def kinds(rivals: list[LoadedRun], measured: Measured) -> dict[str, list[LoadedR
         "one epsilon": [run(one, example_images=gallery(one))],
         "sweep": [run(swept, example_images=gallery(swept))],
         "three runs": rivals,
+        "multi-label": [run(json.loads(json.dumps(multi_label())))],
         "transfer": [run(crossed())],
         "training": [run(taught())],
         "verification": [run(verification(direction=THRESHOLD))],
@@ -352,10 +354,13 @@ def kinds(rivals: list[LoadedRun], measured: Measured) -> dict[str, list[LoadedR
     }
 
 
+KINDS = ("one epsilon", "sweep", "three runs", "multi-label", "transfer", "training", "verification", "gate")
+
+
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
-@pytest.mark.parametrize("kind", ["one epsilon", "sweep", "three runs", "transfer", "training", "verification", "gate"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_result_is_on_the_first_screen(
     opened: Callable[..., Page], kinds: dict[str, list[LoadedRun]], kind: str, width: int, scheme: str, script: bool
 ) -> None:
@@ -378,6 +383,24 @@ def accessibility_faults(page: Page) -> list[str]:
     page.evaluate(axe)
     found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     return [f"{fault['id']}: {node['html']}" for fault in found["violations"] for node in fault["nodes"]]
+
+
+def multi_label() -> dict[str, Any]:
+    """Return an evaluation of a network with five labels for each image."""
+    generator = torch.Generator().manual_seed(0)
+    names = tuple("abcde")
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 5))
+    labels = (torch.rand(60, 5, generator=generator) > 0.5).long()
+    images = torch.rand(60, 1, 6, 6, generator=generator)
+    data = rf.ArrayDataset("drawn", images, labels, names, task="multilabel")
+    return rf.evaluate(rf.wrap(network, 5, classes=names, device="cpu", task="multilabel"), data).to_dict()
+
+
+def test_bars_of_labels_have_the_mean_of_labels(opened: Callable[..., Page], kinds: dict[str, list[LoadedRun]]) -> None:
+    page = opened(*kinds["multi-label"])
+    share = kinds["multi-label"][0].document["epsilons"][0]["labels"]["accuracy"]["value"]
+    (mean,) = set(page.eval_on_selector_all("#class-table .mean", "all => all.map(one => one.getBBox().x)"))
+    assert mean == pytest.approx(200 * share)
 
 
 def test_one_epsilon_has_no_slider_and_no_curve(opened: Callable[..., Page], kinds: dict[str, list[LoadedRun]]) -> None:

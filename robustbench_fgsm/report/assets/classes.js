@@ -28,13 +28,16 @@ function classesTable() {
       ...rateCells(row.attack_success_rate), row.most_common_wrong === null ? null : classes()[row.most_common_wrong]]) };
 }
 
-/** The robust accuracy of a class as a bar with its interval, and the mean of all images as a line. */
+/** The mean over all images, or over the labels of all images. */
+const mean = () => (side().labels?.accuracy ?? side().robust_accuracy).value;
+
+/** The robust accuracy of a class as a bar with its interval, and the mean as a line. */
 function bar(rate) {
   if (rate.value === null) return "";
-  const [low, high, mean] = [rate.low ?? rate.value, rate.high ?? rate.value, side().robust_accuracy.value].map((share) => 200 * share);
+  const [low, high, middle] = [rate.low ?? rate.value, rate.high ?? rate.value, mean()].map((share) => 200 * share);
   return draw("svg", { class: "bar", viewBox: "0 0 200 16", "aria-hidden": "true", "data-value": rate.value },
     draw("rect", { class: "track", width: 200, height: 16 }), draw("rect", { class: "fill", width: 200 * rate.value, height: 16 }),
-    draw("path", { class: "whisker", d: `M${low} 8H${high}M${low} 4V12M${high} 4V12` }), draw("path", { class: "mean", d: `M${mean} 0V16` }));
+    draw("path", { class: "whisker", d: `M${low} 8H${high}M${low} 4V12M${high} 4V12` }), draw("path", { class: "mean", d: `M${middle} 0V16` }));
 }
 
 function classRow(row) {

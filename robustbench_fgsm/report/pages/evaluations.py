@@ -72,7 +72,7 @@ def build_evaluations_page(runs: Sequence[LoadedRun], *, max_image_bytes: int = 
         distance_curves=draw_distance_curves(found),
         matrix=_confusion(first.evaluation, at),
         worst_first=_least_robust(at["per_class"]),
-        mean=at["robust_accuracy"]["value"],
+        mean=at.get("labels", {}).get("accuracy", at["robust_accuracy"])["value"],
         smallest=[
             subject for subject in found if subject.evaluation["minimal_epsilon"] and len(subject.evaluation["epsilons"]) > 1
         ],
@@ -140,7 +140,7 @@ def _accuracy_curves(subjects: Sequence[ReportedAttack], now: float) -> dict[str
 def _confusion(evaluation: Document, at: Document) -> Markup:
     """Return the confusion after the attack, or the counts of each label if images have several labels."""
     if at["confusion"] is None:
-        return Markup(sheet_to_html(label_confusion_sheet(at["per_class"])))  # noqa: S704  (escaped)
+        return Markup(f'<div class="scroll">{sheet_to_html(label_confusion_sheet(at["per_class"]))}</div>')  # noqa: S704  (escaped)
     return draw_confusion_matrix(evaluation, at["confusion"])
 
 
