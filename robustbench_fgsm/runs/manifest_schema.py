@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from robustbench_fgsm.feature_values import StoredValues
 from robustbench_fgsm.files.validation import FileSchema
@@ -68,13 +68,24 @@ class BadFields(FileSchema):
     paths: list[str] | None = None
 
 
+class BadSampleFields(FileSchema):
+    """An unreadable sample."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: Name
+    reason: Name
+    hash: int | None = None
+
+
 class FileFields(FileSchema):
-    """A file that `rfgsm attack` wrote."""
+    """A file that `rfgsm attack` wrote, and the unreadable samples among its images."""
 
     name: Name
     sha256: Name
     bytes: Count
     n: Count
+    bad: Annotated[list[BadSampleFields], Field(default_factory=list)]
 
 
 class SecondsFields(FileSchema):

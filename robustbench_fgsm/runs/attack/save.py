@@ -39,12 +39,15 @@ from robustbench_fgsm.feature_values import FeatureArray
 from robustbench_fgsm.files.atomic_files import atomic_replace
 from robustbench_fgsm.files.json_files import MAX_BYTES, parse_json
 from robustbench_fgsm.files.regular_files import open_to_append, read_bytes, translate_os_errors
+from robustbench_fgsm.files.validation import validate
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, RunOptions, ShardOptions
 from robustbench_fgsm.runs.attack.formats import ShardFormat, get_shard_format
 from robustbench_fgsm.runs.attack.result import SavedAttack, attack_settings
 from robustbench_fgsm.runs.directory import RunDirectory
 from robustbench_fgsm.runs.manifest import read_recorded_plan
+from robustbench_fgsm.runs.manifest_schema import FileFields
+from robustbench_fgsm.runs.record_schema import run_identity
 from robustbench_fgsm.runs.settings import describe_model
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, is_multi_label
 from robustbench_fgsm.surroundings import neutral_surroundings
@@ -152,7 +155,7 @@ def save_attack(
                 saved = replace(saved.add(*made[-1]), seconds=spent + time.perf_counter() - began)
                 directory.write_manifest(saved.to_dict())
             else:
-                append_shard_entry(out, world.rank, made[-1][0])
+                append_shard_entry(out, world.rank, run_identity(directory.settings), made[-1][0])
             done += len(pieces[number])
             so_far = world.add_done_images(len(pieces[number]), done)
             if progress is not None:
@@ -173,28 +176,32 @@ def _find_saved_shards(
 ) -> tuple[SavedAttack, list[int]]:
     """Return what is saved already, which the manifest then records, and the numbers of the missing shards."""
     assert directory.path is not None  # noqa: S101  (saved images need a directory)
-    saved, missing = recover_shards(directory.path, initial, directory.recorded_manifest() or {}, shard_format, ranges)
+    entries = read_shard_entries(directory.path, run_identity(directory.settings))
+    saved, missing = recover_shards(directory.path, initial, directory.recorded_manifest() or {}, entries, shard_format, ranges)
     directory.write_manifest(saved.to_dict())
     remove_shard_entries(directory.path)
     return saved, missing
 
 
-def append_shard_entry(out: Path, rank: int, entry: dict[str, Any]) -> None:
-    """List a shard of another process than the main one, until the manifest records it."""
+def append_shard_entry(out: Path, rank: int, run: str, entry: dict[str, Any]) -> None:
+    """List a shard of another process than the main one, with the identity of the run, until the manifest records it."""
     place = out / f"{SHARD_ENTRIES_PREFIX}{rank:05d}.jsonl"
     with translate_os_errors(place), open_to_append(place) as stream:
-        stream.write((json.dumps(entry) + "\n").encode())
+        stream.write((json.dumps({"run": run} | entry) + "\n").encode())
         stream.flush()
         os.fsync(stream.fileno())
 
 
-def read_shard_entries(out: Path) -> list[Any]:
-    """Return the listed shards, without lines that cannot be read."""
+def read_shard_entries(out: Path, run: str) -> list[Any]:
+    """Return the listed shards of a run, without lines of other runs and lines that cannot be read."""
     found: list[Any] = []
     for place in sorted(out.glob(f"{SHARD_ENTRIES_PREFIX}*.jsonl")):
         for line in read_bytes(place, MAX_BYTES).splitlines():
             with suppress(FileError):  # a line that was cut
-                found.append(parse_json(line, place))
+                entry = parse_json(line, place)
+                validate(FileFields, entry, place, FileError, "remove the file")
+                if entry.pop("run", None) == run:
+                    found.append(entry)
     return found
 
 
@@ -227,22 +234,33 @@ def initial_saved_attack(
 
 
 def recover_shards(
-    out: Path, initial: SavedAttack, manifest: dict[str, Any], shard_format: ShardFormat, ranges: list[range]
+    out: Path,
+    initial: SavedAttack,
+    manifest: dict[str, Any],
+    entries: list[dict[str, Any]],
+    shard_format: ShardFormat,
+    ranges: list[range],
 ) -> tuple[SavedAttack, list[int]]:
-    """Return what is saved already, and the numbers of the shards that are missing or damaged."""
-    records = {
-        record["name"]: record
-        for record in [*read_shard_entries(out), *(manifest.get("files") or [])]
-        if isinstance(record, dict) and {"name", "sha256", "bytes", "n"} <= record.keys()
-    }
+    """Return what is saved already, and the numbers of the shards that are missing or damaged.
+
+    Args:
+        out: the run directory.
+        initial: the run before its first image.
+        manifest: what the directory records.
+        entries: shards that are listed beside the manifest.
+        shard_format: format of the shards.
+        ranges: images of each shard.
+    """
+    records = {record["name"]: record for record in [*entries, *(manifest.get("files") or [])]}
     saved, missing = replace(initial, seconds=float((manifest.get("seconds") or {}).get("total") or 0)), []
-    for number in range(len(ranges)):
+    for number, images in enumerate(ranges):
         record = records.get(shard_format.hashed_file(number))
         counts = None
         if record is not None and not shard_format.find_damage(out, record):
             with suppress(KeyError, ValueError, TypeError, IndexError):  # not a shard, whatever its hash
-                columns = shard_format.read_columns(out / shard_format.shard_name(number))
-                counts = count_shard(initial, ShardRecord.from_columns(columns))
+                shard = ShardRecord.from_columns(shard_format.read_columns(out / shard_format.shard_name(number)))
+                if len(shard) == record["n"] == len(images) - len(record.get("bad", ())):
+                    counts = count_shard(initial, shard)
         if record is None or counts is None:
             missing.append(number)
         else:

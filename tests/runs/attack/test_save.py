@@ -6,6 +6,7 @@ import gc
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -105,6 +106,53 @@ def test_continues_an_interrupted_run(
     assert made == [20, 25][shards_done - 1 :]
     assert contents(out) == contents(whole)
     assert timeless(manifest(out)) == timeless(manifest(whole))
+
+
+@pytest.mark.parametrize("listed", ["another run", "no run", "wrong types"])
+def test_lists_of_shards_belong_to_the_run(
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, listed: str
+) -> None:
+    """Shards at another epsilon, which other processes listed for another run."""
+    whole, other, out = tmp_path / "whole", tmp_path / "other", tmp_path / "out"
+    save(whole, classifier, data)
+    save(other, classifier, data, epsilon=0.3)
+    entry = manifest(other)["files"][1]
+    entry |= {"another run": {"run": "0" * 64}, "no run": {}, "wrong types": {"name": [], "bad": 5}}[listed]
+    shutil.copytree(whole, out)
+    document = manifest(out)
+    del document["files"][1]
+    (out / "manifest.json").write_text(json.dumps(document))
+    (out / "result.json").unlink()
+    shutil.copy(other / manifest(other)["files"][1]["name"], out)
+    (out / ".shards-00001.jsonl").write_text(f"{json.dumps(entry)}\n")
+    save(out, classifier, data)
+    assert contents(out) == contents(whole)
+    assert timeless(manifest(out)) == timeless(manifest(whole))
+
+
+@pytest.mark.parametrize("lie", [{"n": 9}, {"n": 0}, {"bad": [{"path": "a.png", "reason": "no", "hash": None}]}], ids=str)
+def test_a_shard_holds_what_its_entry_says(
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, lie: dict[str, Any]
+) -> None:
+    save(tmp_path, classifier, data)
+    whole = manifest(tmp_path)
+    changed = manifest(tmp_path)
+    changed["files"][1] |= lie
+    (tmp_path / "manifest.json").write_text(json.dumps(changed))
+    save(tmp_path, classifier, data)
+    assert timeless(manifest(tmp_path)) == timeless(whole)
+
+
+@pytest.mark.parametrize("bad", [5, None, [5], [{"path": 1, "reason": "no"}], [{"path": "a", "reason": "b", "more": 1}]], ids=str)
+def test_unreadable_samples_of_an_entry_are_one_line(
+    tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, bad: object
+) -> None:
+    save(tmp_path, classifier, data)
+    changed = manifest(tmp_path)
+    changed["files"][1]["bad"] = bad
+    (tmp_path / "manifest.json").write_text(json.dumps(changed))
+    with pytest.raises(rf.RunError, match=r"must have a valid files\.1\.bad"):
+        save(tmp_path, classifier, data)
 
 
 def timeless(document: dict[str, Any]) -> dict[str, Any]:
