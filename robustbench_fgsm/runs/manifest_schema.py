@@ -69,7 +69,7 @@ class BadFields(FileSchema):
 
 
 class BadSampleFields(FileSchema):
-    """An unreadable sample."""
+    """An unreadable sample, as `BadSample` describes it."""
 
     model_config = ConfigDict(extra="forbid")
 
