@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,17 +97,35 @@ def rfgsm(request: pytest.FixtureRequest) -> RobustnessCheck:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print which locks were written or are out of date, and annotate failed tests in a job of GitHub Actions."""
-    lines = [line for reports in terminalreporter.stats.values() for report in reports for line in _summary_lines(report)]
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    lines = [line for report in reports for line in _summary_lines(report)]
+    written = Counter(properties[LOCK_PROPERTY] for properties in map(_properties, reports) if _is_written(properties))
+    lines += [  # by processes that do not know of each other
+        f"{lock} was written by {tests} tests, and holds the last one: pass lock='NAME.lock' in all but one"
+        for lock, tests in written.items()
+        if tests > 1
+    ]
+    if written and os.environ.get("CI"):
+        lines.append("--rfgsm-update judged no model: leave it out in CI, and commit locks that you wrote on your machine")
     if lines:
         terminalreporter.section("robustness")
         for line in lines:
             terminalreporter.write_line(line)
 
 
+def _properties(report: object) -> dict[str, object]:
+    """Return what a test recorded; nothing for its setup and teardown."""
+    return dict(getattr(report, "user_properties", ())) if getattr(report, "when", None) == "call" else {}
+
+
+def _is_written(properties: dict[str, object]) -> bool:
+    return properties.get(VERDICT_PROPERTY) == "written"
+
+
 def _summary_lines(report: object) -> Iterator[str]:
-    properties = dict(getattr(report, "user_properties", ()))
+    properties = _properties(report)
     verdict = properties.get(VERDICT_PROPERTY)
-    if not isinstance(report, pytest.TestReport) or report.when != "call" or verdict is None:
+    if not isinstance(report, pytest.TestReport) or verdict is None:
         return
     lock = properties[LOCK_PROPERTY]
     if verdict == "written":

@@ -221,6 +221,20 @@ def test_processes_that_share_the_tests_report_alike(locked: pytest.Pytester) ->
     result.stdout.fnmatch_lines(["*better than tests/robustness.lock*"])
 
 
+def test_processes_that_write_one_lock_are_named(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    second = "\ndef test_other(rfgsm):\n    rfgsm.check(model(0.5), images())\n"
+    (suite.path / "tests" / "test_model.py").write_text(TEST.format(noise=0.0, images="", eps="8/255") + second, encoding="utf-8")
+    result = suite.runpytest_subprocess("-p", NAME, "-n", "2", "--rfgsm-update")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "tests/robustness.lock was written by 2 tests, and holds the last one: *",
+            "--rfgsm-update judged no model: leave it out in CI*",
+        ]
+    )
+
+
 def test_collection_loads_neither_torch_nor_numpy(pytester: pytest.Pytester) -> None:
     code = (
         f"import sys, pytest; pytest.main(['-p', {NAME!r}, '--fixtures', '-q']); "
