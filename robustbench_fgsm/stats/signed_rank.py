@@ -59,7 +59,7 @@ class SignedRanks:
         deviation = math.sqrt(float(self.ranks @ self.ranks))
         values, ties = np.unique(self.ranks, return_counts=True)
         correction = max(LEAST_CORRECTION, float((values * ties).max()) / len(self.ranks))
-        return 1 - NormalDist().cdf((self.total - correction) / deviation)
+        return math.erfc((self.total - correction) / deviation / math.sqrt(2)) / 2  # also far out, where 1 - cdf is 0
 
     def _exact_p_value(self) -> float:
         """Sum the distribution of the positive ranks, doubled so that all are integers (Hollander and Wolfe 1999, section 3.1)."""

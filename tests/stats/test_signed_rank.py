@@ -41,6 +41,11 @@ def test_normal_p_value_agrees_with_scipy() -> None:
     assert signed_rank_p_value(values) == pytest.approx(expected, rel=0.02)
 
 
+def test_p_value_of_clear_differences_is_small_and_not_0() -> None:
+    small, large = (signed_rank_p_value(np.arange(1.0, n + 1)) for n in (200, 400))
+    assert 0 < large < small < 1e-16
+
+
 @given(values=SMALL)
 def test_shift_is_the_median_of_means_of_two(values: list[float]) -> None:
     means = [(values[i] + values[j]) / 2 for i in range(len(values)) for j in range(i, len(values))]

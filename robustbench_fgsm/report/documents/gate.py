@@ -67,16 +67,16 @@ def _decrease_sheets(document: Document) -> Iterator[Sheet]:
     classes = sorted((test for test in found if test["label"] is not None), key=lambda test: (test["p"], -test["decrease"]))
     some = f"; the {MAX_CLASS_ROWS} classes with the smallest p (all with --json)" if len(classes) > MAX_CLASS_ROWS else ""
     rows = [test for test in found if test["label"] is None] + classes[:MAX_CLASS_ROWS]
-    columns = ("", "", "n", "that can\ndiffer", "\ncloser", "\nfarther", "\ndecrease", "at\nleast", "at\nmost", "\nadj. p")
+    columns = ("", "n", "that can\ndiffer", "\ncloser", "\nfarther", "\ndecrease", "at\nleast", "at\nmost", "\nadj. p")
     if rows:
         yield Sheet("distance", f"Distance; decreases in 1/255{some}", columns, tuple(map(_decrease_row, rows)))
 
 
 def _decrease_row(test: Document) -> tuple[Cell, ...]:
-    rule = "" if test["targeted"] == "none" else test["targeted"]
+    rule = "" if test["targeted"] == "none" else f" {test['targeted']}"
     counts = (test["n"], test["compared"], test["closer"], test["farther"])
     shifts = ("" if test[key] is None else f"{255 * test[key]:+.2f}" for key in ("decrease", "low", "high"))
-    return (rule, "all" if test["label"] is None else test["name"], *counts, *shifts, f"{test['p']:.2g}")
+    return (f"{'all' if test['label'] is None else test['name']}{rule}", *counts, *shifts, f"{test['p']:.2g}")
 
 
 def criterion_sentences(document: Document) -> Iterator[str]:
