@@ -76,8 +76,8 @@ from robustbench_fgsm.spec import parse_norm
 
 import_art(private_home=False)  # importers of this module use ART themselves
 
-from art.attacks import evasion  # noqa: E402
 from art.attacks.attack import EvasionAttack  # noqa: E402
+from art.attacks.evasion import FastGradientMethod as ArtFastGradientMethod  # noqa: E402
 from art.config import ART_NUMPY_DTYPE  # noqa: E402
 from art.estimators.classification.classifier import ClassifierMixin  # noqa: E402
 from art.utils import check_and_transform_label_format  # noqa: E402
@@ -95,7 +95,7 @@ class _ArtBatch:
     y: EstimatorLabels | None
 
 
-class FastGradientMethod(evasion.FastGradientMethod):  # type: ignore[misc]
+class FastGradientMethod(ArtFastGradientMethod):  # type: ignore[misc]
     """ART's `FastGradientMethod` with this package's attack; the table of the module lists the differences.
 
     It is a subclass of ART's class, so that ART's checks of types accept it.
@@ -117,7 +117,7 @@ class FastGradientMethod(evasion.FastGradientMethod):  # type: ignore[misc]
         SettingError: if a setting is outside its domain.
     """
 
-    attack_params = [*evasion.FastGradientMethod.attack_params, "art_quirks", "seed"]  # noqa: RUF012
+    attack_params = [*ArtFastGradientMethod.attack_params, "art_quirks", "seed"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -195,7 +195,7 @@ class FastGradientMethod(evasion.FastGradientMethod):  # type: ignore[misc]
             raise SettingError("eps_step must be positive wherever eps is, got 0: minimal would never reach eps")
 
     def _art_attack(self, eps_step: float | Array, summary_writer: Any = False) -> Any:
-        return evasion.FastGradientMethod(
+        return ArtFastGradientMethod(
             self.estimator,
             self.norm,
             self.eps,

@@ -215,6 +215,13 @@ def test_keeps_art_home_and_logging(tmp_path: Path) -> None:
     assert "still heard" in (tmp_path / "log").read_text()
 
 
+def test_it_may_take_the_place_of_the_class_in_art(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("art.attacks.evasion.FastGradientMethod", FastGradientMethod)
+    np.testing.assert_array_equal(
+        FastGradientMethod(pytorch(), eps=0.1).generate(images()), ArtsOwn(pytorch(), eps=0.1).generate(images())
+    )
+
+
 def test_adversarial_trainer_accepts_it() -> None:
     module = network()
     estimator = pytorch(module, optimizer=torch.optim.SGD(module.parameters(), lr=0.1))
