@@ -17,6 +17,7 @@ from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.rate import Rate
 from robustbench_fgsm.stats.tally import Tally
+from robustbench_fgsm.variants.stages import STEPS
 from robustbench_fgsm.variants.variant import RIGHT_VARIANT, Variant
 
 
@@ -121,10 +122,10 @@ class Hypothesis:
 
     @property
     def sort_key(self) -> tuple[bool, bool, bool, float, int]:
-        """Sort by fit, then exact matches, then the right attack, then distance, then number of mistakes."""
+        """Sort by fit, then exact matches, then the right attack, then distance, then mistakes and further steps."""
         distance = math.inf if self.distance is None else self.distance
         mistakes = self.variant.mistakes
-        return not self.fits, not self.exact, bool(mistakes), distance, len(mistakes)
+        return not self.fits, not self.exact, bool(mistakes), distance, len(mistakes) + STEPS[self.variant.steps].value.count
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of the hypothesis."""

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.attack.gradient import NO_CLASS
+from robustbench_fgsm.attack.iterated import Momentum
 from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.variants.losses import LOSSES
-from robustbench_fgsm.variants.stages import CLIPS, DIRECTIONS, KEPT, LABELS, MODES, OUTPUTS, SIZES, STARTS, STEPS
-from robustbench_fgsm.variants.variant import Variant
+from robustbench_fgsm.variants.stages import CLIPS, DIRECTIONS, KEPT, LABELS, MODES, OUTPUTS, SIZES, STARTS, STEPS, StepRule
+from robustbench_fgsm.variants.variant import RIGHT_VARIANT, Variant
 
 GradientKey = tuple[str, str]
 
@@ -37,6 +38,7 @@ class VariantRunner:
         self._variants = tuple(variants)
         self._clean_gradients: dict[str, dict[GradientKey, Tensor]] = {}
         self._predictions: dict[tuple[Variant, float], Tensor] = {}
+        self._unfinished: dict[tuple[StepRule, Variant, float], tuple[int, Tensor]] = {}
         self._models: dict[str, nn.Module] = {"eval": call.model}
 
     def predictions(self, variant: Variant, epsilon: float) -> Tensor:
@@ -55,21 +57,32 @@ class VariantRunner:
     def images(self, variant: Variant, epsilon: float) -> Tensor:
         """Return the adversarial images (N, C, H, W) of this variant at a budget, before images are kept or left clean."""
         call = replace(self.call, epsilon=epsilon)
-        size, (count, share) = SIZES[variant.size].value(call), STEPS[variant.steps].value
-        start, clip = STARTS[variant.start].value, CLIPS[variant.clip].value
-        moved = call.x if start is None else clip(call.x + size * start(self._uniform_draws()), call)
+        size, rule = SIZES[variant.size].value(call), STEPS[variant.steps].value
+        start, clip, share = STARTS[variant.start].value, CLIPS[variant.clip].value, rule.share
+        start = STARTS["a random point"].value if rule.random_start else start
         if variant.start == "a random half step":
             share = 0.5  # R+FGSM (Tramer et al. 2018, arXiv:1705.07204): the other half follows the gradient
-        for index in range(count):
+        step_size = share * size if rule.pixels is None else rule.pixels
+        accumulate = None if rule.decay is None else Momentum(rule.decay)
+        key = replace(rule, count=0), replace(variant, steps=RIGHT_VARIANT.steps), epsilon
+        done, moved = self._unfinished.get(key, (0, call.x))
+        if done > rule.count or accumulate is not None:
+            done, moved = 0, call.x
+        if not done and start is not None:
+            moved = clip(call.x + size * start(self._uniform_draws()), call)
+        for index in range(done, rule.count):
             at_image = start is None and index == 0
             gradient = (
                 self._clean_gradient(variant) if at_image else self._gradients(moved, variant.mode, [variant.gradient_key])[0]
             )
-            descends = call.targeted or variant.labels == "least likely"
-            moved = clip(moved + share * size * DIRECTIONS[variant.direction].value(-gradient if descends else gradient), call)
-            if not at_image:
+            ascent = -gradient if call.targeted or variant.labels == "least likely" else gradient
+            ascent = ascent if accumulate is None else accumulate(ascent).to(ascent.dtype)
+            moved = clip(moved + step_size * DIRECTIONS[variant.direction].value(ascent), call)
+            if not at_image or rule.pixels is not None:
                 reach = torch.as_tensor(size, dtype=moved.dtype, device=moved.device)
                 moved = clip(call.x + (moved - call.x).clamp(-reach, reach), call)
+        if rule.count > 1:
+            self._unfinished[key] = rule.count, moved
         return OUTPUTS[variant.output].value(moved)
 
     def _succeeds(self, predicted: Tensor) -> Tensor:

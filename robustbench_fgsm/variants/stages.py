@@ -14,6 +14,7 @@ from torch import Tensor
 
 from robustbench_fgsm.attack.clip import clip
 from robustbench_fgsm.attack.direction import largest_magnitude, steepest_direction
+from robustbench_fgsm.attack.iterated import PGD_STEP_FACTOR
 from robustbench_fgsm.variants.attack_call import AttackCall
 
 Value = TypeVar("Value", covariant=True)
@@ -96,12 +97,36 @@ STARTS: dict[str, Choice[Callable[[Tensor], Tensor] | None]] = {
 }
 """How far from the image the attack starts, in sizes of the step, from uniform draws in [-1, 1] (N, C, H, W)."""
 
-STEPS: dict[str, Choice[tuple[int, float]]] = {
-    "one": Choice((1, 1.0)),
-    "2 of epsilon": Choice((2, 1.0), "iterated"),
-    "10 of a tenth": Choice((10, 0.1), "iterated"),
+
+@dataclass(frozen=True)
+class StepRule:
+    """Steps of an attack: their number, and the size of each, as a share of the attack's size or in pixel space.
+
+    random_start: the first step begins at a uniform point of the ball. decay: factor of MI-FGSM's momentum; None without momentum.
+    """
+
+    count: int
+    share: float = 1.0
+    pixels: float | None = None
+    random_start: bool = False
+    decay: float | None = None
+
+
+_ITERATED = {
+    "2 of epsilon": StepRule(2),
+    "10 of a tenth": StepRule(10, 0.1),
+    "FGSM-RS, 1 of 5/4 of epsilon": StepRule(1, 1.25, random_start=True),
+    "MI-FGSM-10 of a tenth": StepRule(10, 0.1, decay=1.0),
+    **{f"PGD-{count} of 2/255": StepRule(count, pixels=2 / 255, random_start=True) for count in (7, 10, 20, 40, 50)},
+    **{f"PGD-{count} of a quarter": StepRule(count, 0.25, random_start=True) for count in (7, 10, 20)},
+    **{f"PGD-{count} of 2.5/{count}": StepRule(count, PGD_STEP_FACTOR / count, random_start=True) for count in (10, 20)},
 }
-"""Number of steps, and the size of each one as a share of the size of the attack."""
+STEPS: dict[str, Choice[StepRule]] = {
+    "one": Choice(StepRule(1)),
+    **{name: Choice(rule, "iterated") for name, rule in _ITERATED.items()},
+}
+"""Number and size of the steps, in shares of the size of the attack or in pixel space; rules with steps of one size stand in rising
+order, because a run continues the one before."""
 
 MODES: dict[str, Choice[bool]] = {"eval": Choice(False), "train": Choice(True, "train-mode")}
 """Whether the gradient is taken in train mode."""

@@ -17,6 +17,7 @@ from robustbench_fgsm.data.sources.fashion_mnist import load_fashion_mnist
 from robustbench_fgsm.explanation import explain
 from robustbench_fgsm.explanation.claim import parse_claims
 from robustbench_fgsm.explanation.result import Hypothesis
+from robustbench_fgsm.variants.stages import STEPS
 from robustbench_fgsm.variants.variant import RIGHT_VARIANT, Variant
 
 Subject = tuple[rf.TorchClassifier, rf.ArrayDataset]
@@ -239,6 +240,20 @@ def test_skipped_images_are_tried_with_other_mistakes(subject: Subject, measured
     wrong = (classifier.predict(x).argmax(1) != y).view(-1, 1, 1, 1)
     number = share(classifier.predict(torch.where(wrong, x, offset(classifier, x, y))).argmax(1) == y)
     assert "label-offset (shifted by 1) + skips-misclassified" in exact(claiming(measured, number), "robust_accuracy")
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "step_size"), [("iterated (PGD-20 of 2.5/20)", 20, None), ("iterated (PGD-50 of 2/255)", 50, 2 / 255)]
+)
+def test_a_number_of_pgd(subject: Subject, measured: rf.Explanation, name: str, steps: int, step_size: float | None) -> None:
+    """Named after what is simpler, if that gives the number too."""
+    classifier, data = subject
+    x, y = all_of(data)
+    x_adv = rf.pgd(classifier, x, y, EPSILON, steps=steps, step_size=step_size, ids=next(data.batches(0, 100, 100)).ids)
+    claimed = claiming(measured, share(classifier.predict(x_adv).argmax(1) == y))
+    assert name in exact(claimed, "robust_accuracy")
+    ranked = [one.variant.steps for one in claimed.explanations if one.exact and len(one.variant.mistakes) == 1]
+    assert ranked == sorted(ranked, key=lambda choice: STEPS[choice].value.count)
 
 
 def test_leaves_no_trace(subject: Subject) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -99,6 +100,49 @@ def test_several_steps_stay_in_the_budget() -> None:
     twice = images(call, Variant(steps="2 of epsilon"))
     assert torch.allclose(twice, images(call, RIGHT_VARIANT))  # the gradient of a linear network does not turn
     assert torch.allclose(images(call, Variant(steps="10 of a tenth")), twice, atol=1e-6)
+
+
+FAMILY: dict[str, tuple[Callable[..., Tensor], dict[str, object]]] = {
+    "10 of a tenth": (rf.bim, {"steps": 10}),
+    "MI-FGSM-10 of a tenth": (rf.mi_fgsm, {"steps": 10}),
+    "FGSM-RS, 1 of 5/4 of epsilon": (rf.pgd, {"steps": 1, "step_size": 1.25 * EPSILON, "ids": IDS}),
+    "PGD-7 of 2/255": (rf.pgd, {"steps": 7, "step_size": 2 / 255, "ids": IDS}),
+    "PGD-50 of 2/255": (rf.pgd, {"steps": 50, "step_size": 2 / 255, "ids": IDS}),
+    "PGD-20 of a quarter": (rf.pgd, {"steps": 20, "step_size": EPSILON / 4, "ids": IDS}),
+    "PGD-20 of 2.5/20": (rf.pgd, {"steps": 20, "ids": IDS}),
+}
+
+
+def turning_call() -> AttackCall:
+    """A network whose gradient turns within the ball, so that the path of the images counts."""
+    torch.manual_seed(0)
+    first = nn.Linear(4, 16)
+    with torch.no_grad():
+        first.weight.mul_(30)
+    return replace(attack_call(), model=nn.Sequential(nn.Flatten(), first, nn.Tanh(), nn.Linear(16, 3)).eval())
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_the_family_is_the_librarys(name: str) -> None:
+    call, variant, (attack, settings) = turning_call(), Variant(steps=name), FAMILY[name]
+    expected = attack(call.model, call.x, call.y, EPSILON, **settings)
+    torch.testing.assert_close(images(call, variant), expected, rtol=0, atol=1e-6)
+    assert variant.mistakes == ("iterated",)
+
+
+def test_runs_continue_shorter_ones() -> None:
+    """Ten steps continue seven steps of one size; they do not continue those at another budget."""
+    call, names = turning_call(), ["PGD-7 of 2/255", "PGD-10 of 2/255", "PGD-7 of 2/255"]
+    passes: list[int] = []
+    call.model.register_forward_hook(lambda *_: passes.append(1))
+    shared = runner(call, *(Variant(steps=name) for name in names))
+    for epsilon in (EPSILON, EPSILON / 2):
+        for name, added in zip(names, (7, 3, 7), strict=True):
+            before = len(passes)
+            found = shared.images(Variant(steps=name), epsilon)
+            assert len(passes) - before == added
+            alone = runner(call, Variant(steps=name)).images(Variant(steps=name), epsilon)
+            assert torch.equal(found, alone)
 
 
 def test_random_starts_do_not_depend_on_the_batch() -> None:
