@@ -26,17 +26,31 @@ TIME_LIMIT = 60.0
 """Seconds a call: other work may be running on this machine."""
 
 
+METHOD = re.compile(r"^Measured with `(.*)`\.$", re.MULTILINE)
+"""The options with which a page's attacks are measured; those of FGSM if there is no such line."""
+
+
 def load_attack(code: str) -> Callable[..., Any]:
     """Return the function of a page, made anew, so that it remembers nothing."""
     namespace: dict[str, Any] = {"__name__": "page"}
     exec(code, namespace)  # noqa: S102  (the page is ours)
-    attack: Callable[..., Any] = namespace["fgsm"]
+    attack: Callable[..., Any] = namespace.get("attack") or namespace["fgsm"]
     return attack
 
 
-def datasheet_rows(mistake: str, code: str) -> Iterator[str]:
+def method_options(page: str) -> dict[str, Any]:
+    """Return the arguments of `verify` that a page states as options."""
+    found = METHOD.search(page)
+    words = found[1].split() if found else []
+    named = {
+        word[2:].replace("-", "_"): after for word, after in zip(words, [*words[1:], ""], strict=True) if word.startswith("--")
+    }
+    return {name: True if name == "random_start" else value for name, value in named.items()}
+
+
+def datasheet_rows(mistake: str, code: str, options: dict[str, Any]) -> Iterator[str]:
     """Yield the rows that show the mistake: wrong stages with its id, else all wrong stages; its note if it is harmless."""
-    found = rf.verify(load_attack(code), time_limit=TIME_LIMIT)
+    found = rf.verify(load_attack(code), time_limit=TIME_LIMIT, **options)
     if mistake in HARMLESS_IDS:
         yield from (row("note", f"{one.cause}: {one.evidence}", "") for one in found.harmless if one.cause == mistake)
         return
@@ -61,7 +75,7 @@ def with_rows(mistake: str, page: str) -> str:
 
     def replaced(match: re.Match[str]) -> str:
         code = match[1]
-        rows = "\n".join(datasheet_rows(mistake, code))
+        rows = "\n".join(datasheet_rows(mistake, code, method_options(page)))
         return f"**Wrong**\n\n```python\n{code}```\n\n```text\n{rows}\n```"
 
     return WRONG.sub(replaced, page)

@@ -33,6 +33,7 @@ from robustbench_fgsm.spec import (
 LOSS_NAMES = ("ce", "logits", "log-probabilities", "probabilities", "margin", "bce", "bce-with-logits")
 OPTIMIZE_LEVELS = ("none", "safe", "max")
 STYLE_NAMES = ("plain", "torchattacks", "art", "foolbox", "tutorial", "nhwc", "normalised")
+METHOD_NAMES = ("fgsm", "fgm", "r+fgsm", "fgsm-rs", "bim", "pgd", "mi-fgsm")
 SHARD_FORMATS = ("safetensors", "npz", "png")
 
 SWEEP_EPSILONS = "1,2,4,8,16/255"
@@ -327,6 +328,30 @@ class VerifyOptions:
         int | None, Option("Number of classes that the candidate takes.", metavar="N", default_text="10, 2 and 1000")
     ] = None
     one_image: Annotated[bool, Option("Pass one image at a time: the candidate takes no batches.")] = False
+    method: Annotated[
+        str,
+        Option(
+            "The attack that the candidate claims to be: fgsm, fgm, r+fgsm, fgsm-rs, bim, pgd or mi-fgsm.",
+            choices=METHOD_NAMES,
+            panel="Attack",
+        ),
+    ] = "fgsm"
+    norm: Annotated[
+        str, Option("Norm of the method's ball: inf or 2.", default_text="that of the method's paper", panel="Attack")
+    ] = ""
+    steps: Annotated[
+        int | None, Option("Number of steps.", metavar="N", default_text="10 for bim, pgd and mi-fgsm", panel="Attack")
+    ] = None
+    step_size: Annotated[
+        str,
+        Option(
+            "Size of a step: a share of epsilon such as 0.25, or with a slash a size in pixels such as 2/255.",
+            metavar="SIZE",
+            default_text="2.5 / steps for pgd, 1 / steps for bim and mi-fgsm, 0.5 for r+fgsm, 1.25 for fgsm-rs",
+            panel="Attack",
+        ),
+    ] = ""
+    random_start: Annotated[bool, Option("The attack starts at a random point of the ball, for pgd.", panel="Attack")] = False
 
 
 def check_share(name: str, value: float | None) -> None:

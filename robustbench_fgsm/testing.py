@@ -1,11 +1,11 @@
-"""Assertions for the test suites of other projects: an FGSM implementation is right, a model is as robust as its lock says."""
+"""Assertions for the test suites of other projects: an attack is right, a model is as robust as its lock says."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.evaluation.document import Document
@@ -21,6 +21,18 @@ from robustbench_fgsm.runs.lock_file import LOCK_NAME, read_lock, write_lock
 from robustbench_fgsm.runs.measure_lock import measure_lock
 from robustbench_fgsm.verification.result import Verification
 from robustbench_fgsm.verification.verify import verify
+
+
+class CandidateOptions(TypedDict, total=False):
+    """How a candidate is called, and what counts as a failure: arguments of `assert_fgsm`."""
+
+    style: str
+    strict: bool
+    expect: Collection[str]
+    time_limit: float
+    image_shape: str
+    classes: int | None
+    one_image: bool
 
 
 @dataclass(frozen=True)
@@ -131,6 +143,42 @@ def assert_fgsm(
         classes=classes,
         one_image=one_image,
     )
+    if found.verdict != "right":
+        raise AssertionError(found.summary)
+    return found
+
+
+def assert_attack(
+    candidate: Candidate | Callable[..., object] | str,
+    method: str,
+    *,
+    norm: str | float = VerifyOptions.norm,
+    steps: int | None = VerifyOptions.steps,
+    step_size: str = VerifyOptions.step_size,
+    random_start: bool = VerifyOptions.random_start,
+    **options: Unpack[CandidateOptions],
+) -> Verification:
+    """Raise AssertionError with what is wrong as its message, unless the candidate is a right attack of FGSM's family.
+
+    Args:
+        candidate: as in `assert_fgsm`.
+        method: the attack that the candidate claims to be: `fgsm`, `fgm`, `r+fgsm`, `fgsm-rs`, `bim`, `pgd` or `mi-fgsm`.
+        norm: `inf` or `2`; empty for that of the method's paper.
+        steps: number of steps, >= 1; None for the method's default.
+        step_size: a share of epsilon such as `0.25`, or a size in the units of the pixels such as `2/255`; empty for the
+            method's default.
+        random_start: the attack starts at a random point of the ball, for `pgd`.
+        options: the other arguments of `assert_fgsm`.
+
+    Returns:
+        The verification, if the candidate is right.
+
+    Raises:
+        AssertionError: if the verdict is "wrong" or "incomplete".
+        SettingError: if the candidate cannot be loaded, or a setting does not fit the method.
+    """
+    __tracebackhide__ = True
+    found = verify(candidate, method=method, norm=norm, steps=steps, step_size=step_size, random_start=random_start, **options)
     if found.verdict != "right":
         raise AssertionError(found.summary)
     return found

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.options import AttackOptions
-from robustbench_fgsm.testing import assert_fgsm, check_lock, find_lock
+from robustbench_fgsm.testing import assert_attack, assert_fgsm, check_lock, find_lock
 
 
 def ours(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
@@ -41,6 +41,14 @@ def test_incomplete_candidate_fails_with_a_remedy_that_works() -> None:
     with pytest.raises(AssertionError, match=r"only_colour is incomplete\n.*--image-shape 3x32x32"):
         assert_fgsm(only_colour)
     assert assert_fgsm(only_colour, image_shape="3x32x32").verdict == "right"
+
+
+def test_an_attack_of_several_steps() -> None:
+    assert assert_attack(rf.bim, "bim", time_limit=600.0).verdict == "right"
+    with pytest.raises(
+        AssertionError, match=r"bim is wrong as bim in Linf, 5 steps of 0.2 times epsilon\n  size: 0.1 times epsilon"
+    ):
+        assert_attack(rf.bim, "bim", steps=5, time_limit=600.0)
 
 
 def test_strict() -> None:

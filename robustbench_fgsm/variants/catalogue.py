@@ -335,6 +335,112 @@ MISTAKES = (
     ),
     Mistake("normalised-output", "output", "normalised images are returned", "undo the normalisation before you return the images"),
     Mistake("scaled-output", "output", "images in [0, 255] are returned", "divide the images by 255 before you return them"),
+    Mistake(
+        "iterates-on-first-gradient",
+        "steps",
+        "every step follows the gradient at the first point",
+        "take a new gradient at each iterate, inside the loop",
+    ),
+    Mistake(
+        "projects-to-last-iterate",
+        "steps",
+        "the ball is around the last iterate, or there is none, so that the budget grows with the steps",
+        "project x_adv - x to the ball, with x the given images",
+    ),
+    Mistake(
+        "projects-around-zero",
+        "steps",
+        "the images themselves are projected to the ball, not their perturbation",
+        "project x_adv - x to the ball, and add x again",
+    ),
+    Mistake(
+        "wrong-ball",
+        "steps",
+        "the ball of the projection is not that of radius epsilon, or there is none",
+        "project x_adv - x to the ball of radius epsilon in the norm of the attack",
+    ),
+    Mistake(
+        "step-from-clean-image",
+        "steps",
+        "the gradient is taken at an iterate, but the step starts at the given image",
+        "add the step to the point at which its gradient was taken",
+    ),
+    Mistake("wrong-step-count", "steps", "the number of steps is not the stated one", "count the updates of the loop"),
+    Mistake(
+        "wrong-momentum",
+        "steps",
+        "the direction is that of another sum of gradients than the stated one",
+        "for mi-fgsm, add each gradient over its L1 norm with a decay of 1; for the other methods, take the last gradient alone",
+    ),
+    Mistake(
+        "momentum-not-normalised",
+        "steps",
+        "the gradient enters the momentum without division by its L1 norm",
+        "divide each image's gradient by the sum of its magnitudes before it is added",
+    ),
+    Mistake(
+        "sign-before-momentum",
+        "steps",
+        "the momentum adds up signs, not gradients",
+        "add the normalised gradient to the momentum, and take the sign of the momentum",
+    ),
+    Mistake(
+        "momentum-carried-over", "conduct", "the momentum of one batch is kept for the next", "start each call with a momentum of 0"
+    ),
+    Mistake(
+        "wrong-step-size",
+        "size",
+        "the size of a step is not the stated one",
+        "use the stated step size in the units of the images, and do not round it",
+    ),
+    Mistake(
+        "clips-result-only",
+        "clip",
+        "only the result is clipped, so that gradients are taken at images outside their range",
+        "clip each iterate to the bounds",
+    ),
+    Mistake(
+        "random-start-unused",
+        "randomness",
+        "the attack starts at the given images, although a random start is stated",
+        "add the drawn perturbation to the images before the first gradient",
+    ),
+    Mistake(
+        "start-in-wrong-ball",
+        "randomness",
+        "the random start is drawn from another set than the ball of the attack",
+        "draw uniformly from the ball of radius epsilon in the norm of the attack",
+    ),
+    Mistake(
+        "start-on-sphere",
+        "randomness",
+        "the random start is on the surface of the ball, never inside",
+        "draw from the ball, or accept it with --expect start-on-sphere if this is documented",
+    ),
+    Mistake(
+        "best-of-batch",
+        "output",
+        "one iterate is chosen for the whole batch",
+        "choose the best iterate of each image, or return the last one",
+    ),
+    Mistake(
+        "wrong-iterate",
+        "output",
+        "images come back as an iterate that does not fool the network, although another one does",
+        "return the last iterate, or an iterate of each image that fools the network",
+    ),
+    Mistake(
+        "perturbation-twice",
+        "output",
+        "the perturbation is added once more to images that hold it",
+        "return the last iterate as it is",
+    ),
+    Mistake(
+        "stops-with-first-image",
+        "conduct",
+        "the whole batch stops when some of its images are fooled",
+        "stop each image on its own, or run all steps",
+    ),
 )
 
 MISTAKE_BY_ID = {mistake.id: mistake for mistake in MISTAKES}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.variants.attack_call import AttackCall
+from robustbench_fgsm.verification.methods import FGSM, Method
 from robustbench_fgsm.verification.networks import (
     FixedGradientNetwork,
     InfiniteGradientAtZero,
@@ -57,12 +58,14 @@ class BenchCall:
         call: its arguments.
         rule: which pixels count.
         tensor_of: name of an earlier call whose tensor of images is passed again; empty for a new tensor.
+        method: the attack that a right candidate runs.
     """
 
     name: str
     call: AttackCall
     rule: JudgingRule = "exact"
     tensor_of: str = ""
+    method: Method = FGSM
 
     __repr__ = short_repr
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.verification.bench import UNSEEN_COLUMNS, fixed_gradient_of
 from robustbench_fgsm.verification.reading import most_common_value
-from robustbench_fgsm.verification.response import TOLERANCE, Response
+from robustbench_fgsm.verification.response import Response
+from robustbench_fgsm.verification.trajectory import TOLERANCE
 
 MIN_SHARE = 0.98
 """Share of the pixels that must fit before a pattern is named."""

@@ -65,6 +65,34 @@ class FixedGradientNetwork(nn.Module):
         return self.bias + self.coefficients * (total - total.detach())
 
 
+class WaveLayer(nn.Module):
+    """Logits W phi(x) with phi(x) = (x - 0.5) + a sin(w (x - 0.5) + phase) / w, pixel by pixel.
+
+    The gradient of a pixel turns again and again on its way, each pixel at places of its own, so that it tells where it was taken.
+
+    Args:
+        weight: (K, C, H, W).
+        phase: (C, H, W) in radians.
+        frequency: w, in radians per unit of the pixels.
+        amplitude: weight of the waves; above 1 they turn the gradient.
+    """
+
+    def __init__(self, weight: Tensor, phase: Tensor, frequency: float, amplitude: float = 1.6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+        self.register_buffer("phase", phase)
+        self.frequency = frequency
+        self.amplitude = amplitude
+
+    phase: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (N, K)."""
+        places = x - 0.5
+        waves = places + self.amplitude * torch.sin(self.frequency * places + self.phase) / self.frequency
+        return nn.functional.linear(waves.flatten(1), self.weight.flatten(1))
+
+
 class SmallTransformer(nn.Module):
     """A transformer over patches of 8 x 8 pixels."""
 

@@ -76,6 +76,11 @@ def unmeasured(stage: Stage, text: str) -> Reading:
     return Reading(stage, "unmeasured", text)
 
 
+def accept(reading: Reading) -> Reading:
+    """Return the reading of a deviation that the caller accepts as right."""
+    return ok(reading.stage, f"{reading.text} (accepted)", reading.expected, **reading.measured)
+
+
 def most_common_value(values: Tensor, width: float = CONSTANT_WIDTH) -> tuple[float, float]:
     """Return the value near which most of the values lie, and the share of the values there.
 

@@ -18,13 +18,10 @@ from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.verification.bench import BenchCall
 from robustbench_fgsm.verification.call_recorder import ForwardPass
+from robustbench_fgsm.verification.methods import FGSM
 from robustbench_fgsm.verification.sandbox import ObservedCall, observe_call
-
-TOLERANCE = 5e-7
-"""Largest distance of a right pixel from the exact one: a few roundings of float32 at 1, and deviations of 1e-7."""
-
-UNDECIDABLE_SHARE = 1e-4
-"""Rounding may decide the sign of a gradient below this share of the largest gradient of its image."""
+from robustbench_fgsm.verification.step_rule import Fit, fit_rule, rule_of
+from robustbench_fgsm.verification.trajectory import TOLERANCE, UNDECIDABLE_SHARE, Trajectory, read_trajectory
 
 SMALLEST_NORMAL = 1e-36
 """A gradient below this magnitude may underflow to 0 if the loss is averaged."""
@@ -43,6 +40,7 @@ class Response:
         decidable: pixels that count.
         wrong: pixels that count and are wrong.
         harmless: ids of harmless deviations, each with its evidence.
+        path: the iterates of an attack other than FGSM, as far as heard.
     """
 
     bench_call: BenchCall
@@ -53,6 +51,7 @@ class Response:
     decidable: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
     wrong: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
     harmless: dict[str, str] = field(default_factory=dict)
+    path: Trajectory | None = None
 
     __repr__ = short_repr
 
@@ -179,6 +178,8 @@ def _join(bench_call: BenchCall, parts: list[Response]) -> Response:
 
 def judge(bench_call: BenchCall, observed: ObservedCall, images: Tensor) -> Response:
     """Compare returned images (N, C, H, W) with the right ones, as far as float32 decides them."""
+    if bench_call.method != FGSM:
+        return _judge_iterates(bench_call, observed, images)
     call, rule, harmless = bench_call.call, bench_call.rule, dict[str, str]()
     gradient = exact_gradient(call, stable_cross_entropy if rule == "saturated" else cross_entropy)
     expected = step_along(call, gradient.sign())
@@ -204,6 +205,17 @@ def judge(bench_call: BenchCall, observed: ObservedCall, images: Tensor) -> Resp
             harmless["nan-hidden"] = "an image whose gradient is not finite comes back without NaN, warning or error"
     dtype = str(getattr(observed.returned, "dtype", ""))
     return Response(bench_call, observed, images, dtype, expected, decidable, decidable & ~near, harmless)
+
+
+def _judge_iterates(bench_call: BenchCall, observed: ObservedCall, images: Tensor) -> Response:
+    """Compare each iterate that was heard with the one that follows by the method's definition."""
+    method, dtype = bench_call.method, str(getattr(observed.returned, "dtype", ""))
+    path = read_trajectory(bench_call.call, observed.forward_passes, images)
+    if path is None:
+        known = torch.ones_like(images, dtype=torch.bool)
+        return Response(bench_call, observed, images, dtype, bench_call.call.x, known, known)
+    fit: Fit = fit_rule(path, method, rule_of(method), method.size_at(bench_call.call.epsilon))
+    return Response(bench_call, observed, images, dtype, bench_call.call.x, fit.counted.any(0), fit.wrong.any(0), path=path)
 
 
 def _is_full_step(call: AttackCall, images: Tensor, gradient: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.result_protocol import ReportedResult
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.verification.limitations import Limitation
+from robustbench_fgsm.verification.methods import FGSM, Method
 from robustbench_fgsm.verification.reading import Reading
 from robustbench_fgsm.verification.response import Response
 from robustbench_fgsm.verification.stages.conduct import Observation
@@ -30,6 +31,7 @@ class Verification(ReportedResult):
         strict: harmless deviations count.
         environment: versions and processor.
         seconds: time of the whole verification.
+        method: the attack that the candidate claims to be.
     """
 
     candidate: Candidate
@@ -41,6 +43,7 @@ class Verification(ReportedResult):
     strict: bool = False
     environment: dict[str, str | int] = field(default_factory=dict)
     seconds: float = 0.0
+    method: Method = FGSM
 
     @property
     def wrong_stages(self) -> list[Reading]:
@@ -74,7 +77,8 @@ class Verification(ReportedResult):
     @property
     def summary(self) -> str:
         """Return verdict, the stages that are not right, and what the candidate could not run, one per line."""
-        lines = [f"{self.candidate.name} is {self.verdict}"]
+        claim = "" if self.method == FGSM else f" as {self.method.about}"
+        lines = [f"{self.candidate.name} is {self.verdict}{claim}"]
         for one in self.stages:
             if one.verdict != "ok":
                 lines.append(f"  {one.stage}: {one.text}{f' [{one.cause}]' if one.cause else ''}")
@@ -92,6 +96,7 @@ class Verification(ReportedResult):
             "invalid_reasons": [],
             "verdict": self.verdict,
             "candidate": self.candidate.to_dict(),
+            "method": self.method.to_dict(),
             "strict": self.strict,
             "stages": [one.to_dict() for one in self.stages],
             "conduct": [one.to_dict() for one in self.conduct],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -23,7 +25,10 @@ from robustbench_fgsm.verification.bench import BenchCall, BenchSettings, build_
 from robustbench_fgsm.verification.evidence import Evidence
 from robustbench_fgsm.verification.images import OWN_CALL, read_own_calls
 from robustbench_fgsm.verification.limitations import GROUPS, find_limitations, find_normalisation, find_other_style
-from robustbench_fgsm.verification.reading import Reading, ok, wrong
+from robustbench_fgsm.verification.method_bench import build_method_calls
+from robustbench_fgsm.verification.methods import FGSM, parse_method
+from robustbench_fgsm.verification.read_method import read_method_stages
+from robustbench_fgsm.verification.reading import Reading, accept, wrong
 from robustbench_fgsm.verification.response import Response, respond
 from robustbench_fgsm.verification.result import Verification
 from robustbench_fgsm.verification.sandbox import mark_gradients
@@ -53,9 +58,14 @@ def verify(
     image_shape: str = VerifyOptions.image_shape,
     classes: int | None = VerifyOptions.classes,
     one_image: bool = VerifyOptions.one_image,
+    method: str = VerifyOptions.method,
+    norm: str | float = VerifyOptions.norm,
+    steps: int | None = VerifyOptions.steps,
+    step_size: str = VerifyOptions.step_size,
+    random_start: bool = VerifyOptions.random_start,
     progress: ProgressSetting = None,
 ) -> Verification:
-    """Measure what a candidate does at each stage of the attack, and compare it with the fast gradient sign method.
+    """Measure what a candidate does at each stage of the attack, and compare it with the definition of the method.
 
     Args:
         candidate: a callable, `file.py:fn` or `pkg.mod:fn`.
@@ -68,6 +78,12 @@ def verify(
         image_shape: `CxHxW` of the images that the candidate takes, with sides of 16 or more; by default `3x32x32` and others.
         classes: number of classes that the candidate takes, >= 2; by default 10, and also 2 and 1,000.
         one_image: pass one image at a time.
+        method: the attack that the candidate claims to be: `fgsm`, `fgm`, `r+fgsm`, `fgsm-rs`, `bim`, `pgd` or `mi-fgsm`.
+        norm: `inf` or `2`; empty for that of the method's paper.
+        steps: number of steps, >= 1; None for the method's default.
+        step_size: size of a step: a share of epsilon such as `0.25`, or a size in the units of the pixels such as `2/255`; empty
+            for the method's default.
+        random_start: the attack starts at a random point of the ball, for `pgd`.
         progress: called with calls done and calls in all; by default a bar in notebooks and terminals; False for none.
 
     Returns:
@@ -85,22 +101,27 @@ def verify(
     if not time_limit > 0:
         raise SettingError(f"time limit must be a number of seconds > 0, got {time_limit:g}: try {VerifyOptions.time_limit:g}")
     settings = BenchSettings.parse(image_shape, classes, one_image=one_image)
+    claimed = parse_method(method, norm, steps, step_size, start=random_start)
+    is_fgsm = claimed == FGSM
+    build = build_calls if is_fgsm else partial(build_method_calls, method=claimed)
+    read = read_stages if is_fgsm else partial(read_method_stages, claimed)
+    extra = [replace(call, method=claimed) for call in extra]
     has_own = own.style == "normalised" and has_own_statistics(own.call)
     if has_own:
         own = own.normalised_with(_statistics_of(extra))
     with _float32_by_default():
-        calls = _choose_calls([*build_calls(settings, targeted=own.targets), *extra], cases)
+        calls = _choose_calls([*build(settings, targeted=own.targets), *extra], cases)
         responses = run_calls(own, calls, time_limit, one_image=settings.one_image, progress=as_function(progress))
-        readings, conduct, harmless = read_stages(responses, expect)
+        readings, conduct, harmless = read(responses, expect)
         known = None
-        if has_own and not extra and _is_wrong(readings):
+        if has_own and is_fgsm and not extra and _is_wrong(readings):
             known = find_normalisation(own, calls, time_limit, one_image=settings.one_image)
         if known not in (None, IMAGENET):
             own = own.normalised_with(known)
             responses = run_calls(own, calls, time_limit, one_image=settings.one_image, progress=as_function(progress))
-            readings, conduct, harmless = read_stages(responses, expect)
+            readings, conduct, harmless = read(responses, expect)
         limitations = find_limitations(own, responses, settings, time_limit)
-        if _is_wrong(readings) and known is None and not extra:
+        if is_fgsm and _is_wrong(readings) and known is None and not extra:
             limitations += find_other_style(own, calls, time_limit, one_image=settings.one_image)
     return Verification(
         own,
@@ -112,6 +133,7 @@ def verify(
         strict,
         describe_environment(torch.device("cpu")),
         time.perf_counter() - began,
+        claimed,
     )
 
 
@@ -204,15 +226,10 @@ def read_stages(
     own = read_own_calls(evidence)
     found = [own.get(reading.stage, reading) if reading.verdict == "unmeasured" else reading for reading in found]
     accepted = [reading for reading in found if reading.cause is not None and reading.cause in expect]
-    found = [_accept(reading) if reading in accepted else reading for reading in found]
+    found = [accept(reading) if reading in accepted else reading for reading in found]
     conduct, observations = read_conduct(evidence, responses, found, expect, accepted={reading.stage for reading in accepted})
     harmless = [Observation(reading.cause, f"it is expected: {reading.text}", is_expected=True) for reading in accepted]
     return [*found, conduct], observations, [*harmless, *harmless_observations(evidence, responses, expect)]
-
-
-def _accept(reading: Reading) -> Reading:
-    """Return the reading of a deviation that the caller accepts as right."""
-    return ok(reading.stage, f"{reading.text} (accepted)", reading.expected, **reading.measured)
 
 
 def _with_sense(direction: Reading, descends: bool, evidence: Evidence) -> Reading:

@@ -75,7 +75,12 @@ QUICK = {name: ["--limit", "64"] for name in ("compare", "evaluate", "explain", 
 """Commands that run, with options that make them quick; other commands are only parsed."""
 OTHER_PAGES = {"plot": "report", "lock": "gate"}
 """Commands that share the page of another command."""
-WRONG = ("examples/candidates/notebook.py", "examples/candidates/wrong_units.py", "examples/dnn_width_study.py")
+WRONG = (
+    "examples/candidates/notebook.py",
+    "examples/candidates/pgd_last_iterate.py",
+    "examples/candidates/wrong_units.py",
+    "examples/dnn_width_study.py",
+)
 """Candidates that are wrong on purpose."""
 RUN = list({shown.arguments: shown for shown in COMMANDS if shown.arguments[0] in QUICK}.values())
 

@@ -7,6 +7,7 @@ import re
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -50,9 +51,9 @@ EXAMPLES = [
 
 
 @cache
-def verified(code: str) -> rf.Verification:
+def verified(code: str, options: tuple[tuple[str, Any], ...]) -> rf.Verification:
     """Many pages show the same right attack."""
-    return rf.verify(mistake_rows().load_attack(code), time_limit=60.0)
+    return rf.verify(mistake_rows().load_attack(code), time_limit=60.0, **dict(options))
 
 
 def test_one_page_per_mistake() -> None:
@@ -76,7 +77,8 @@ def test_page_shows_wrong_and_right(name: str) -> None:
 @pytest.mark.reference
 @pytest.mark.parametrize(("name", "number", "code", "rows"), EXAMPLES)
 def test_wrong_code_has_the_mark(name: str, number: int, code: str, rows: str) -> None:
-    assert words("\n".join(mistake_rows().datasheet_rows(name, code))) == words(rows), "run python docs/mistake_rows.py"
+    found = mistake_rows().datasheet_rows(name, code, mistake_rows().method_options(PAGES[name]))
+    assert words("\n".join(found)) == words(rows), "run python docs/mistake_rows.py"
     if (name, number) not in OTHER_NAMES:
         assert re.search(rf"(WRONG  |note +|; and .*){name}\b", rows)
 
@@ -85,7 +87,7 @@ def test_wrong_code_has_the_mark(name: str, number: int, code: str, rows: str) -
 @pytest.mark.parametrize("name", sorted(PAGES))
 def test_right_code_is_right(name: str) -> None:
     (code,) = RIGHT.findall(PAGES[name])
-    found = verified(code)
+    found = verified(code, tuple(mistake_rows().method_options(PAGES[name]).items()))
     assert found.verdict == "right"
     assert name not in {one.cause for one in found.harmless}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import robustbench_fgsm as rf
 from robustbench_fgsm.cli.main import main
 from tests.docs.test_mistakes import words
 
@@ -21,8 +22,10 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_quotes_the_datasheet(capsys: pytest.CaptureFixture[str]) -> None:
-    (quoted,) = re.findall(r"^```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    quoted, row = re.findall(r"^```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert words(printed(capsys, str(ROOT / "examples/candidates/notebook.py:fgsm"))) == words(quoted)
+    found = rf.verify(f"{ROOT}/examples/candidates/pgd_last_iterate.py:pgd", method="pgd", time_limit=60.0)
+    assert [f"steps {one.text}" for one in found.wrong_stages] == [" ".join(row.split())]
 
 
 def test_the_readme_quotes_the_datasheet() -> None:

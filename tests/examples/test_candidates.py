@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,13 @@ FOLDER = Path(__file__).parents[2] / "examples" / "candidates"
 COMMAND = re.compile(
     r"^rfgsm (?:compare --model \S+ --candidate|verify) examples/candidates/(\S+)(?: --style (\S+))?$", re.MULTILINE
 )
-FILES = sorted(FOLDER.glob("*.py"))
+FAMILY: dict[str, tuple[dict[str, Any], str]] = {
+    "pgd.py": ({"method": "pgd", "step_size": "2/255", "random_start": True}, ""),
+    "pgd_last_iterate.py": ({"method": "pgd"}, "projects-to-last-iterate"),
+}
+"""Attacks of several steps, with their settings and their mistake; they do not agree with FGSM."""
+
+FILES = sorted(file for file in FOLDER.glob("*.py") if file.name not in FAMILY)
 WRONG = {"wrong_units.py": ["normalised-epsilon"], "notebook.py": ["double-softmax", "no-clip"]}
 """Wrong examples and their mistakes."""
 
@@ -53,6 +60,13 @@ def test_names_mistakes(name: str, model: str, images: rf.ArrayDataset) -> None:
     assert (found.verdict, found.exit_code) == ("disagree", 1)
     verification = rf.verify(candidate, style=style)
     assert [stage.cause for stage in verification.wrong_stages] == WRONG[name]
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_attacks_of_several_steps(name: str) -> None:
+    settings, mistake = FAMILY[name]
+    found = rf.verify(f"{FOLDER / name}:pgd", time_limit=600.0, **settings)
+    assert [stage.cause for stage in found.wrong_stages] == ([mistake] if mistake else []), found.summary
 
 
 def test_normalised_agrees_on_repeated_grey(images: rf.ArrayDataset) -> None:

@@ -12,10 +12,16 @@ from jsonschema import Draft202012Validator
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.references.candidate import candidate_from_callable
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.verification.bench import BenchSettings, build_calls
+from robustbench_fgsm.verification.evidence import Evidence
+from robustbench_fgsm.verification.iterates import Measured, measure
+from robustbench_fgsm.verification.method_bench import build_method_calls
+from robustbench_fgsm.verification.methods import Method
 from robustbench_fgsm.verification.reading import Reading
+from robustbench_fgsm.verification.verify import run_calls
 
 
 def right(model: nn.Module, x: Tensor, y: Tensor, epsilon: float, targeted: bool = False) -> Tensor:
@@ -52,6 +58,14 @@ def reading_of(stage: str, candidate: Callable[..., Any]) -> Reading:
     found = rf.verify(candidate)
     assert set(wrong_stages(found)) <= {stage}, found.summary
     return next(reading for reading in found.stages if reading.stage == stage)
+
+
+def measured_iterates(attack: Callable[..., Any], method: Method, *names: str) -> Measured:
+    """What an attack does in some calls of the bench for its method; the first call is `rows`."""
+    calls = [one for one in build_method_calls(BenchSettings(), method, targeted=False) if one.name in ("rows", *names)]
+    found = measure(method, Evidence.of(run_calls(candidate_from_callable(attack), calls, 600.0)))
+    assert found is not None
+    return found
 
 
 def checked(found: rf.Verification) -> dict[str, Any]:

@@ -29,19 +29,21 @@ OUTPUT_VARIANT = Variant(
 @expand_options
 def verify_command(
     candidate: Annotated[
-        str, typer.Argument(metavar="CANDIDATE", help="Your FGSM: file.py:fn or pkg.mod:fn. It is run.", show_default=False)
+        str, typer.Argument(metavar="CANDIDATE", help="Your attack: file.py:fn or pkg.mod:fn. It is run.", show_default=False)
     ],
     verify_options: VerifyOptions,
     model_options: Annotated[ModelOptions, MODEL_VARIANT],
     data_options: Annotated[DataOptions, Variant(only=("data",))],
     output: Annotated[OutputOptions, OUTPUT_VARIANT],
 ) -> int:
-    """Measure an FGSM implementation of your own, stage by stage, and name what is wrong with it.
+    """Measure an attack of your own, FGSM or one of its family, stage by stage, and name what is wrong with it.
 
     Prints a datasheet: one row for each stage, what was measured there, and the known mistake if it is one. Exit 0:
     right. Exit 1: wrong, or not everything could be measured.
 
     Example: rfgsm verify my_attack.py:fgsm
+
+    Example: rfgsm verify my_attack.py:pgd --method pgd --steps 10 --step-size 2/255 --random-start
     """
     import sys
 

@@ -22,6 +22,9 @@ def heading_lines(document: Document) -> Iterator[str]:
     """Yield the name and the style of the candidate, and how its call differs from that of the style."""
     candidate = document["candidate"]
     yield f"{candidate['name']}, style {candidate['style']}{', strict' if document['strict'] else ''}"
+    method = document.get("method", {"name": "fgsm"})
+    if method["name"] != "fgsm":
+        yield f"measured as {method['text']} ({method['source']})"
     if candidate["note"]:
         yield candidate["note"]
 

@@ -88,6 +88,18 @@ def harmless_observations(evidence: Evidence, responses: Sequence[Response], exp
 
 
 def _observations(evidence: Evidence, responses: Sequence[Response], causes: Collection[str | None]) -> Iterator[Observation]:
+    yield from side_effects(evidence, responses, causes)
+    yield from _state(evidence)
+    if not any(
+        one.dtype in HALF and one.requires_gradient for r in evidence.responses.values() for one in r.observed.forward_passes
+    ):
+        yield from _coupling(evidence, causes)
+    if not causes:
+        yield from _hooks(evidence)
+
+
+def side_effects(evidence: Evidence, responses: Sequence[Response], causes: Collection[str | None]) -> Iterator[Observation]:
+    """Find what the calls leave behind, and calls of the network in another mode, in half precision or not at all."""
     for response in responses:
         for cause, text in response.observed.side_effects.items():
             if cause not in HARMLESS_IDS:
@@ -101,11 +113,6 @@ def _observations(evidence: Evidence, responses: Sequence[Response], causes: Col
     if evidence.responses and not any(r.observed.forward_passes for r in evidence.responses.values()):
         yield Observation("other-weights", "the given network is never called")
     yield from _seeds(evidence)
-    yield from _state(evidence)
-    if not halves:
-        yield from _coupling(evidence, causes)
-    if not causes:
-        yield from _hooks(evidence)
 
 
 def _seeds(evidence: Evidence) -> Iterator[Observation]:

@@ -109,6 +109,14 @@ def read_loss_of(evidence: Evidence, response: Response) -> LossReading:
     return LossReading(regulariser or _loss(found, text), _labels(found), not found.up and not _is_target(found))
 
 
+def read_heard_loss(response: Response) -> LossReading | None:
+    """Identify loss and labels by the gradient that was heard at the logits alone; None if it has no name."""
+    found = best_hypothesis(_heard_shares(response))
+    if found is None or found.wrong_share > HEARD_WRONG:
+        return None
+    return LossReading(_loss(found, "as heard at the logits"), _labels(found), not found.up and not _is_target(found))
+
+
 def _unnamed(evidence: Evidence, response: Response, nearest: Hypothesis | None) -> LossReading | None:
     """Describe a loss by the gradient that was heard at the logits, if the images follow it."""
     heard = response.gradient_rounds[0].logit_gradient if response.gradient_rounds else None

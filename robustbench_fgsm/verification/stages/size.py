@@ -9,7 +9,8 @@ from torch import Tensor
 
 from robustbench_fgsm.verification.evidence import Evidence, channel_sizes, unit_vector, way_sizes
 from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
-from robustbench_fgsm.verification.response import TOLERANCE, Response
+from robustbench_fgsm.verification.response import Response
+from robustbench_fgsm.verification.trajectory import TOLERANCE
 
 EXPECTED = "1 times epsilon, in every channel and image, for every epsilon"
 CALLS = ("size", "size, small", "size, large", "size, larger", "size, whole range")

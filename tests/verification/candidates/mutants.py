@@ -33,6 +33,8 @@ from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork
+from robustbench_fgsm.verification import iterates
+from robustbench_fgsm.verification.step_rule import fit_rule, rule_of
 from tests.verification.candidates.judge import processor_time
 
 HEADER = """
@@ -137,8 +139,67 @@ ORIGINALS = {
                 start = stop
             return torch.cat(parts, dim=0)
     """,
+    "bim": """
+        def fgsm(model, x, y, epsilon):
+            alpha = epsilon / 10
+            low = torch.clamp(x - epsilon, min=0, max=1)
+            high = torch.clamp(x + epsilon, min=0, max=1)
+            images = x.clone().detach()
+            for step in range(10):
+                images.requires_grad_()
+                outputs = model(images)
+                loss = nn.CrossEntropyLoss(reduction="sum")(outputs, y)
+                grad = torch.autograd.grad(loss, images)[0]
+                images = images.detach() + alpha * grad.sign()
+                images = torch.max(torch.min(images, high), low)
+            return images
+    """,
+    "pgd": """
+        def fgsm(model, x, y, epsilon, targeted=False):
+            steps = 7
+            alpha = 2 / 255
+            delta = torch.zeros_like(x)
+            delta = delta.uniform_(-epsilon, epsilon)
+            delta = torch.clamp(x + delta, min=0, max=1) - x
+            for step in range(steps):
+                delta.requires_grad_()
+                logits = model(x + delta)
+                loss = F.cross_entropy(logits, y, reduction="sum")
+                if targeted:
+                    loss = -loss
+                grad = torch.autograd.grad(loss, delta)[0]
+                moved = delta.detach() + alpha * grad.sign()
+                moved = moved.clamp(min=-epsilon, max=epsilon)
+                delta = torch.clamp(x + moved, min=0, max=1) - x
+            return (x + delta).detach()
+    """,
+    "pgd_l2": """
+        def fgsm(model, x, y, epsilon):
+            images = x.clone().detach()
+            size = (len(x), 1, 1, 1)
+            alpha = 0.25 * epsilon
+            for step in range(10):
+                images.requires_grad_()
+                loss = nn.CrossEntropyLoss()(model(images), y)
+                loss.backward(inputs=[images])
+                grad = images.grad
+                length = grad.flatten(1).norm(dim=1).clamp(min=1e-30)
+                moved = images.detach() + alpha * grad / length.view(size)
+                delta = moved - x
+                radius = delta.flatten(1).norm(dim=1).clamp(min=1e-30)
+                factor = torch.min(epsilon / radius, torch.ones_like(radius))
+                images = torch.clamp(x + delta * factor.view(size), min=0, max=1)
+            return images
+    """,
 }
-"""Right implementations, each in another style."""
+"""Right implementations, each in another style. Those named in `SETTINGS` are other attacks than FGSM."""
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "bim": {"method": "bim"},
+    "pgd": {"method": "pgd", "steps": 7, "step_size": "2/255", "random_start": True},
+    "pgd_l2": {"method": "pgd", "norm": "2"},
+}
+"""What the originals that are not FGSM claim to be."""
 
 OPERATORS: dict[type, tuple[type, ...]] = {
     ast.Add: (ast.Sub, ast.Mult),
@@ -385,7 +446,7 @@ def report_outcome(mutant: Mutant, sender: Any) -> None:
     warnings.simplefilter("ignore")
     start = processor_time()
     try:
-        document = rf.verify(compiled(mutant.source)).to_dict()
+        document = verdict_of(mutant)
     except Exception as error:  # noqa: BLE001 - whatever stops a mutant kills it
         sender.send(("killed", f"cannot run: {type(error).__name__}", processor_time() - start))
         return
@@ -396,6 +457,18 @@ def report_outcome(mutant: Mutant, sender: Any) -> None:
         return
     different = first_difference(mutant)
     sender.send(("equivalent", "", seconds) if different is None else ("survived", different, seconds))
+
+
+def verdict_of(mutant: Mutant) -> dict[str, Any]:
+    """Return the document of a mutant. For attacks other than FGSM one call may show that it is wrong; no name is looked for."""
+    settings = SETTINGS.get(mutant.original)
+    if settings is None:
+        return rf.verify(compiled(mutant.source)).to_dict()
+    vars(iterates)["find_rule"] = lambda path, method: fit_rule(path, method, rule_of(method))
+    first = rf.verify(compiled(mutant.source), cases=["rows"], **settings).to_dict()
+    if first["verdict"] == "wrong":
+        return first
+    return rf.verify(compiled(mutant.source), **settings).to_dict()
 
 
 def first_difference(mutant: Mutant, calls: int = 200) -> str | None:
@@ -430,6 +503,7 @@ class RandomCall:
 def observations(attack: Any, call: RandomCall) -> dict[str, Any]:
     """Return the outputs of two calls with the same network and images, and what the calls leave behind."""
     model, x = copy.deepcopy(call.model), call.x.clone()
+    torch.manual_seed(0)
     offers = "targeted" in inspect.signature(attack).parameters
     keywords = {"targeted": True} if call.targeted and offers else {}
     first = torch.as_tensor(attack(model, x, call.y.clone(), call.epsilon, **keywords)).detach().clone()

@@ -1,0 +1,126 @@
+"""Direction and size of the steps of an attack of FGSM's family."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.verification.iterates import ROUGH_MATCH, SAME_SIZE, Measured, climbs, moves
+from robustbench_fgsm.verification.methods import Method
+from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
+from robustbench_fgsm.verification.step_rule import MIN_MATCH, fit_rule, rule_of
+from robustbench_fgsm.verification.trajectory import TOLERANCE
+
+
+def read_step_direction(seen: Measured) -> Reading:
+    """Name what the step is taken along, and whether it climbs the loss."""
+    method, rule = seen.method, seen.rule
+    expected = "the sign of the gradient" if method.norm == math.inf else "the gradient over the L2 norm of its image"
+    names = {
+        "sign": "the sign",
+        "L2": "the gradient over the L2 norm of the image",
+        "gradient": "the gradient itself, not normalised",
+    }
+    names |= {"L2 of the batch": "the gradient over the L2 norm of the batch", "largest": "the gradient over its largest magnitude"}
+    text = names[rule.direction]
+    if not seen.is_explained:
+        fit = fit_rule(seen.main, method, rule_of(method))
+        moved, along = seen.main.followers - seen.main.points, seen.main.gradients
+        agree = float((moved.sign() == fit.way * along.sign())[(moved.abs() > TOLERANCE) & (along != 0)].double().mean())
+        if agree < 1 - 0.02 and method.norm != math.inf:
+            return wrong("direction", None, f"{100 * (1 - agree):.1f} % of the pixels move against their gradient", expected)
+        return ok("direction", f"{100 * agree:.1f} % of the pixels follow the sign of their gradient", expected)
+    if not moves(seen):
+        return unmeasured("direction", "no step moves a pixel")
+    for name, path in seen.paths.items():
+        if seen.fits[name].inner_share > ROUGH_MATCH and climbs(path, seen.fits[name]) == path.call.targeted:
+            cause = "targeted-as-untargeted" if path.call.targeted else "wrong-sign"
+            way = "climbs the loss of the target" if path.call.targeted else "descends the loss"
+            return wrong("direction", cause, f"{text}, but the step {way}", expected)
+    if "direction" in seen.deviations:
+        causes = {"gradient": "raw-gradient", "L2 of the batch": "batch-coupled"}
+        return wrong("direction", causes.get(rule.direction, "wrong-norm"), text, expected)
+    faint = seen.fits.get("magnitudes")
+    if faint is not None and faint.inner_share < MIN_MATCH:
+        inner = slice(None) if len(faint.wrong) == 1 else slice(-1)
+        lost = seen.paths["magnitudes"].gradients[inner][faint.wrong[inner]].abs()
+        return wrong(
+            "direction",
+            "gradient-threshold",
+            f"{text}, but other steps for |gradient| below {float(lost.max()):.2g}",
+            expected,
+            threshold=rounded(float(lost.max())),
+        )
+    return ok("direction", text, expected)
+
+
+def read_step_size(seen: Measured) -> Reading:
+    """Compare the size of the steps with the stated one, at several budgets."""
+    method = seen.method
+    sizes: dict[float, tuple[float, bool]] = {}
+    for name, fit in seen.fits.items():
+        if not math.isnan(fit.size) and seen.paths[name].is_smooth:
+            sizes.setdefault(seen.paths[name].call.epsilon, (fit.size, fit.is_least))
+    unit = "times epsilon" if method.is_share else "in the units of the pixels"
+    expected = f"{method.step_size:.4g} {unit} a step"
+    if seen.is_alone or not sizes:
+        return _alone_size(seen, expected)
+    off = {e: size for e, (size, least) in sizes.items() if not _size_fits(method, e, size, is_least=least)}
+    shares = torch.tensor([size / e for e, (size, _) in sizes.items()])
+    values = torch.tensor([size for size, _ in sizes.values()])
+    numbers: dict[str, Any] = {"sizes": {f"{e:.4g}": rounded(size) for e, (size, _) in sizes.items()}}
+    if not off:
+        by_channel = _channel_sizes(seen)
+        if by_channel is not None:
+            text = f"{numbers_text(by_channel)} times the stated size by channel, on a network with normalisation"
+            return wrong("size", "normalised-epsilon", text, expected, by_channel=rounded(by_channel), **numbers)
+        shown = f"{numbers_text(shares)} times epsilon" if method.is_share else numbers_text(values)
+        return ok("size", f"{shown} a step", expected, **numbers)
+    if float(values.max()) <= TOLERANCE:
+        return wrong("size", "no-op", "0: no step moves a pixel", expected, **numbers)
+    if all(least for _, least in sizes.values()):
+        text = f"at least {numbers_text(shares)} times epsilon a step: every step ends at the surface of the ball"
+        return wrong("size", "wrong-step-size", text, expected, at_least=rounded(shares), **numbers)
+    ratio = next(iter(off.values())) / method.size_at(next(iter(off)))
+    cause = "epsilon-scale-255" if min(abs(ratio * 255 - 1), abs(ratio / 255 - 1)) < SAME_SIZE else "wrong-step-size"
+    if float(values.max() - values.min()) < SAME_SIZE * float(values.max()) and len(values) > 1:
+        shown = f"{float(values.median()):.4g} for every epsilon"
+    elif float(shares.max() - shares.min()) < SAME_SIZE * float(shares.max()):
+        shown = f"{float(shares.median()):.4g} times epsilon"
+    else:
+        shown = ", ".join(f"{size:.4g} at epsilon {e:.3g}" for e, (size, _) in sorted(sizes.items()))
+    return wrong("size", cause, f"{shown} a step", expected, ratio=rounded(ratio), **numbers)
+
+
+def _size_fits(method: Method, epsilon: float, size: float, *, is_least: bool) -> bool:
+    stated = method.size_at(epsilon)
+    if is_least and stated >= size * (1 - SAME_SIZE):
+        return True
+    return abs(size - stated) <= SAME_SIZE * stated + TOLERANCE
+
+
+def _alone_size(seen: Measured, expected: str) -> Reading:
+    """Read the length of all steps together, of an attack whose gradients are taken at one point."""
+    path, method = seen.main, seen.method
+    moved = path.output - path.points[0]
+    total = float(moved.abs().max() if method.norm == math.inf else moved.flatten(1).norm(dim=1).max()) / path.call.epsilon
+    if total * path.call.epsilon <= TOLERANCE:
+        return wrong("size", "no-op", "0: no step moves a pixel", expected, factor=0.0)
+    return unmeasured("size", f"all steps together move by {total:.3g} times epsilon")
+
+
+def _channel_sizes(seen: Measured) -> Tensor | None:
+    """Return the steps by channel over the stated size, if they differ on a network with normalisation."""
+    path, fit = seen.paths.get("normalised"), seen.fits.get("normalised")
+    if path is None or fit is None or fit.inner_share > MIN_MATCH or seen.method.norm != math.inf:
+        return None
+    moved = (path.followers - path.points).abs().transpose(0, 2).flatten(1)
+    inside = ((path.followers - path.call.x.double()).abs() < 0.9 * path.call.epsilon).transpose(0, 2).flatten(1) & (
+        moved > TOLERANCE
+    )
+    stated = seen.method.size_at(path.call.epsilon)
+    sizes = [float(one[use].median()) / stated if bool(use.any()) else math.nan for one, use in zip(moved, inside, strict=True)]
+    return torch.tensor(sizes) if max(abs(size - 1) for size in sizes) > SAME_SIZE else None

@@ -1,0 +1,268 @@
+"""Rules by which an attack goes from one iterate to the next, and how well each explains the iterates that were seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.verification.bench import fixed_gradient_of
+from robustbench_fgsm.verification.methods import Method
+from robustbench_fgsm.verification.reading import most_common_value
+from robustbench_fgsm.verification.trajectory import TOLERANCE, UNDECIDABLE_SHARE, Trajectory
+
+MIN_MATCH = 0.999
+"""Share of the pixels that a rule must explain."""
+
+L2_WIDTH = 2e-4
+"""Relative error of a step along a gradient in float32."""
+
+MAX_VALUES = 50_000
+"""Number of pixels of which the size of a step is read."""
+
+INSIDE = 1e-5
+"""Relative distance from the surface of a ball within which an iterate counts as on it."""
+
+
+@dataclass(frozen=True)
+class StepRule:
+    """One step: from a base along a direction, projected to a ball, and clipped.
+
+    Attributes:
+        base: where the step starts: the iterate, or the image.
+        sum: what the direction is taken of: the gradient, or a sum of gradients with decay.
+        direction: what the sum is made into.
+        centre: middle of the ball; `iterate` for the ball around the last iterate, or none.
+        clip: bounds [0, 1] after the projection, before it, only for the returned images, or not at all.
+        radius: radius of the ball over epsilon.
+        decay: weight of earlier gradients.
+    """
+
+    base: str = "iterate"
+    sum: str = "gradient"
+    direction: str = "sign"
+    centre: str = "image"
+    clip: str = "after"
+    radius: float = 1.0
+    decay: float = 1.0
+
+    def deviations(self, other: StepRule) -> list[str]:
+        """Return the names of the parts that differ from another rule."""
+        return [name for name in PARTS if getattr(self, name) != getattr(other, name)]
+
+
+PARTS: dict[str, tuple[str | float, ...]] = {
+    "base": ("iterate", "image"),
+    "sum": ("gradient", "momentum", "momentum of gradients", "momentum of signs", "first gradient"),
+    "direction": ("sign", "L2", "L2 of the batch", "gradient", "largest"),
+    "centre": ("image", "iterate", "zero"),
+    "clip": ("after", "before", "at the end", "none"),
+    "radius": (1.0, 0.5, 2.0),
+    "decay": (1.0,),
+}
+"""The choices of each part; those of radius and decay are added to by what is measured."""
+
+
+def rule_of(method: Method) -> StepRule:
+    """Return the rule of a method."""
+    return StepRule(sum="momentum" if method.uses_momentum else "gradient", direction="sign" if method.norm == math.inf else "L2")
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """How well a rule explains a trajectory.
+
+    Attributes:
+        rule: the rule.
+        size: size of the step in the units of the images; NaN if no step could be measured.
+        is_least: each step ends at the surface of the ball, so that the size is a lower bound.
+        way: 1 if the steps climb what was back-propagated, -1 if they descend it.
+        wrong: (S, N, C, H, W) pixels that count and are not explained.
+        counted: (S, N, C, H, W) pixels that count. Of an image that comes back as an earlier iterate, the last step does not.
+        is_last: (N,) the output is the step from the last point.
+        predicted: (N, C, H, W) the step from the last point.
+    """
+
+    rule: StepRule
+    size: float
+    is_least: bool
+    way: int
+    wrong: Tensor
+    counted: Tensor
+    is_last: Tensor
+    predicted: Tensor
+
+    @property
+    def share(self) -> float:
+        """Return the share of the pixels that the rule explains."""
+        return 1 - int(self.wrong.sum()) / max(1, int(self.counted.sum()))
+
+    @property
+    def inner_share(self) -> float:
+        """Return the share of the pixels that the rule explains before the last step; of all if there is one step."""
+        if len(self.wrong) == 1:
+            return self.share
+        return 1 - int(self.wrong[:-1].sum()) / max(1, int(self.counted[:-1].sum()))
+
+
+def fit_rule(path: Trajectory, method: Method, rule: StepRule, size: float | None = None) -> Fit:
+    """Return how well a rule explains a trajectory, with the size of the step that is given or measured."""
+    epsilon, x = path.call.epsilon, path.call.x.double()
+    after = torch.where(_excused(path).view(*path.points.shape[:2], 1, 1, 1), float("nan"), path.followers).double()
+    direction, doubtful = _directions(path, rule)
+    base = path.points.double() if rule.base == "iterate" else x.expand_as(path.points)
+    centre = {"image": x.expand_as(after), "iterate": base, "zero": torch.zeros_like(after)}[rule.centre]
+    along = ((after - base) * direction).nan_to_num().sum()
+    way = -1 if float(along) < 0 else 1
+    direction = way * direction
+    radius = rule.radius * epsilon if rule.centre != "iterate" else math.inf
+    is_least = False
+    if size is None:
+        size, is_least = _measure_size(after, base, centre, direction, radius, method.norm)
+    step = 0.0 if math.isnan(size) else size
+    predicted = _project(base + step * direction, centre, radius, method.norm, rule.clip)
+    if rule.clip == "at the end":
+        is_last = torch.arange(len(after)).unsqueeze(1) == path.counts - 1
+        predicted = torch.where(is_last.view(*is_last.shape, 1, 1, 1), predicted.clamp(0, 1), predicted)
+    width = TOLERANCE + (0.0 if rule.direction == "sign" else L2_WIDTH * step * float(direction.nan_to_num().abs().max()))
+    counted = after.isfinite() & path.gradients.isfinite() & ~doubtful
+    wrong = counted & ~((after - predicted).abs() <= width)
+    images, last = torch.arange(len(path.counts)), path.counts - 1
+    pixels = counted[last, images].flatten(1).sum(1)
+    is_last = (pixels > 0) & (wrong[last, images].flatten(1).sum(1) <= (1 - MIN_MATCH) * pixels)
+    earlier = images[~is_last & (path.returned < path.counts)]
+    counted[last[earlier], earlier], wrong[last[earlier], earlier] = False, False
+    return Fit(rule, size, is_least, way, wrong, counted, is_last, predicted[last, images])
+
+
+def _excused(path: Trajectory) -> Tensor:
+    """Return the steps (S, N) that an image did not take because it was fooled."""
+    stays = torch.arange(len(path.points)).unsqueeze(1) >= path.stopped
+    return stays & path.fools[path.stopped, torch.arange(len(path.counts))]
+
+
+def _project(moved: Tensor, centre: Tensor, radius: float, norm: float, clip: str) -> Tensor:
+    if clip == "before":
+        moved = moved.clamp(0, 1)
+    if radius < math.inf:
+        offset = moved - centre
+        if norm == math.inf:
+            offset = offset.clamp(-radius, radius)
+        else:
+            length = offset.flatten(2).norm(dim=2).view(*offset.shape[:2], 1, 1, 1)
+            offset = offset * (radius / length.clamp_min(1e-30)).clamp_max(1.0)
+        moved = centre + offset
+    return moved.clamp(0, 1) if clip == "after" else moved
+
+
+def _lengths(values: Tensor) -> Tensor:
+    """Return the L2 norm of each image in its own shape for broadcasting."""
+    lengths: Tensor = torch.linalg.vector_norm(values.flatten(2), dim=2)
+    return lengths.clamp_min(1e-300).view(*values.shape[:2], 1, 1, 1)
+
+
+def _directions(path: Trajectory, rule: StepRule) -> tuple[Tensor, Tensor]:
+    """Return the direction of each step (S, N, C, H, W), and the pixels whose direction rounding may decide."""
+    total = _sums(path.gradients.double(), rule)
+    largest = total.abs().flatten(2).amax(2).clamp_min(1e-300).view(*total.shape[:2], 1, 1, 1)
+    none = torch.zeros_like(total, dtype=torch.bool)
+    if rule.direction == "sign":
+        share = 0.0 if fixed_gradient_of(path.call.model) is not None else UNDECIDABLE_SHARE  # each pixel's gradient is exact
+        return total.sign(), (total != 0) & (total.abs() < share * largest)
+    if rule.direction == "L2":
+        return total / _lengths(total), none
+    if rule.direction == "largest":
+        return total / largest, none
+    if rule.direction == "L2 of the batch":
+        return total / total.nan_to_num().flatten(1).norm(dim=1).clamp_min(1e-300).view(-1, 1, 1, 1, 1), none
+    usual = _lengths(total.nan_to_num()).median()
+    return total / usual, none
+
+
+def _sums(gradients: Tensor, rule: StepRule) -> Tensor:
+    """Return what the direction is taken of, (S, N, C, H, W)."""
+    if rule.sum == "gradient":
+        return gradients
+    if rule.sum == "first gradient":
+        return gradients[:1].expand_as(gradients)
+    parts = gradients
+    if rule.sum == "momentum":
+        parts = gradients / gradients.abs().flatten(2).sum(2).clamp_min(1e-300).view(*gradients.shape[:2], 1, 1, 1)
+    elif rule.sum == "momentum of signs":
+        parts = gradients.sign()
+    sums = [parts[0]]
+    for part in parts[1:]:
+        sums.append(rule.decay * sums[-1] + part)
+    return torch.stack(sums)
+
+
+def _measure_size(after: Tensor, base: Tensor, centre: Tensor, direction: Tensor, radius: float, norm: float) -> tuple[float, bool]:
+    """Return the size of a step, and whether it is a lower bound because every step ends at the surface of the ball."""
+    moved = after - base
+    free = after.isfinite() & (direction != 0) & (after > TOLERANCE) & (after < 1 - TOLERANCE)
+    is_sign = bool((direction[free].abs() == 1).all())
+    if norm == math.inf:
+        inside = free & ((after - centre).abs() < radius * (1 - INSIDE) - TOLERANCE)
+        if int(inside.sum()) < 0.002 * int(free.sum()):
+            return (float(moved[free].abs().max()) if bool(free.any()) else math.nan), True
+        if is_sign:
+            values = (moved * direction)[inside].clamp_min(0.0)
+            return most_common_value(values[:: max(1, len(values) // MAX_VALUES)], 1e-4)[0], False
+        return _median(
+            (moved * direction).where(inside, 0).flatten(2).sum(2) / direction.where(inside, 0).square().flatten(2).sum(2)
+        )
+    before, along, now = (one.where(free, 0.0).flatten(2) for one in (base - centre, direction, after - centre))
+    aa, ab, bb = (before * before).sum(2), (before * along).sum(2), (along * along).sum(2)
+    ac, bc = (before * now).sum(2), (along * now).sum(2)
+    determinant = aa * bb - ab * ab
+    turns = determinant > 1e-3 * aa * bb  # the angle before and after tells the size, wherever on the radius the step ends
+    first, second = (ac * bb - bc * ab) / determinant, (bc * aa - ac * ab) / determinant
+    straight = ~turns & (bb > 0) & ((after - centre).nan_to_num().flatten(2).norm(dim=2) < radius * (1 - INSIDE))
+    sizes = torch.cat([(second / first)[turns & (first > 0)], ((bc - ab) / bb)[straight]])
+    if not len(sizes):
+        lengths = moved.nan_to_num().flatten(2).norm(dim=2)
+        return float(lengths.max()), True
+    return _median(sizes)
+
+
+def _median(values: Tensor) -> tuple[float, bool]:
+    return float(values[values.isfinite()].median()), False
+
+
+def find_rule(path: Trajectory, method: Method, most: int = 2) -> Fit:
+    """Return the fit of the rule with the fewest deviations from the method that explains a trajectory, else of the best one."""
+    expected = rule_of(method)
+    best = fit_rule(path, method, expected)
+    if best.inner_share > MIN_MATCH:
+        return best
+    for count in range(1, most + 1):
+        for rule in _deviating_rules(path, method, count):
+            best = max(best, fit_rule(path, method, rule), key=lambda fit: fit.inner_share)
+        if best.inner_share > MIN_MATCH:
+            return best
+    return best
+
+
+def _deviating_rules(path: Trajectory, method: Method, count: int) -> Iterator[StepRule]:
+    """Yield the rules that deviate from the method in this number of parts."""
+    expected = rule_of(method)
+    offset = (path.followers - path.call.x).nan_to_num()
+    reach = offset.abs().max() if method.norm == math.inf else offset.flatten(2).norm(dim=2).max()
+    measured = float(reach) / path.call.epsilon
+    choices: dict[str, tuple[str | float, ...]] = {**PARTS, "radius": (*PARTS["radius"], measured)}
+    if method.uses_momentum:
+        choices["decay"] = tuple(k / 10 for k in range(21))
+    else:
+        choices["sum"] = ("gradient", "first gradient", "momentum", "momentum of gradients")
+    if len(path.points) == 1:
+        choices["sum"] = (expected.sum,)
+    for parts in combinations(choices, count):
+        if count > 1 and "decay" in parts:
+            continue
+        options = [[value for value in choices[part] if value != getattr(expected, part)] for part in parts]
+        for values in product(*options):
+            yield replace(expected, **dict(zip(parts, values, strict=True)))  # type: ignore[arg-type]

@@ -1,0 +1,63 @@
+"""Where an attack starts: distribution and radius of the first points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from robustbench_fgsm.references.candidate import candidate_from_callable
+from robustbench_fgsm.verification.bench import BenchSettings
+from robustbench_fgsm.verification.evidence import Evidence
+from robustbench_fgsm.verification.method_bench import build_method_calls
+from robustbench_fgsm.verification.methods import parse_method
+from robustbench_fgsm.verification.reading import Reading
+from robustbench_fgsm.verification.stages.start import read_start
+from robustbench_fgsm.verification.verify import run_calls
+from tests.verification.candidates.family import ball, in_ball, in_box, on_sphere, projected, unit
+
+
+def start_of(
+    start: Callable[[Tensor, float], Tensor], norm: str = "inf", project: Callable[[Tensor, float], Tensor] | None = None
+) -> Reading:
+    method = parse_method("pgd", norm, 1, start=True)
+    attack: Any = projected(unit, project=project or ball, start=start, steps=1)
+    calls = build_method_calls(BenchSettings(), method, targeted=False)
+    names = ("rows", "rows, other images", "rows, repeated", "rows, repeated at once", "rows, other seed", "rows, third seed")
+    return read_start(
+        method, Evidence.of(run_calls(candidate_from_callable(attack), [one for one in calls if one.name in names], 600.0))
+    )
+
+
+def normal(x: Tensor, epsilon: float) -> Tensor:
+    return x + (0.3 * epsilon * torch.randn_like(x)).clamp(-epsilon, epsilon)
+
+
+@pytest.mark.parametrize(
+    ("start", "norm", "cause"),
+    [
+        (in_box, "inf", None),
+        (lambda x, epsilon: x, "inf", "random-start-unused"),
+        (lambda x, epsilon: in_box(x, epsilon / 2), "inf", "start-in-wrong-ball"),
+        (lambda x, epsilon: x + epsilon * torch.randn_like(x).sign(), "inf", "start-in-wrong-ball"),
+        (lambda x, epsilon: x + epsilon * torch.rand_like(x), "inf", "start-in-wrong-ball"),
+        (lambda x, epsilon: x + epsilon * (2 * torch.rand_like(x[:1]) - 1), "inf", "start-in-wrong-ball"),
+        (normal, "inf", "start-in-wrong-ball"),
+        (in_ball, "2", None),
+        (lambda x, epsilon: x + epsilon * torch.rand(len(x), 1, 1, 1) * unit(torch.randn_like(x)), "2", None),
+        (on_sphere, "2", "start-on-sphere"),
+        (in_box, "2", "start-in-wrong-ball"),
+        (lambda x, epsilon: in_ball(x, epsilon / 2), "2", "start-in-wrong-ball"),
+    ],
+)
+def test_starts(start: Callable[[Tensor, float], Tensor], norm: str, cause: str | None) -> None:
+    found = start_of(start, norm)
+    assert (found.verdict, found.cause) == ("wrong" if cause else "ok", cause), found.text
+
+
+def test_the_radius_is_a_number() -> None:
+    assert start_of(lambda x, epsilon: in_box(x, epsilon / 2)).measured["radius"] == pytest.approx(0.5, rel=0.01)
+    assert start_of(on_sphere, "2").measured["radius"] == pytest.approx(1.0, rel=1e-4)
