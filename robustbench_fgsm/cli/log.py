@@ -15,6 +15,9 @@ from robustbench_fgsm.files.regular_files import open_to_append
 from robustbench_fgsm.printable_text import printable
 
 LOG_DIR_OPTION = "--log-dir"
+FLAG_LETTERS = "qjh"
+"""Options of one letter that take no value."""
+
 _streams: list[IO[str]] = []
 
 
@@ -61,9 +64,16 @@ def write(text: str) -> None:
 
 
 def path_after(args: Sequence[str], *options: str) -> Path | None:
-    """Return the path that an option of a command line names, before its words are parsed; None without the option."""
+    """Return the path that an option of a command line names, before its words are parsed; None without the option.
+
+    A letter may stand behind others that take no value, and its value behind it without a blank: `-o DIR`, `-oDIR`, `-qo DIR`.
+    """
     for at, word in enumerate(args):
-        name, equals, value = word.partition("=")
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+        else:
+            letters = word[1:].lstrip(FLAG_LETTERS)
+            name, equals, value = f"-{letters[:1]}", letters[1:], letters[1:]
         if name in options and (equals or at + 1 < len(args)):
             return Path(value if equals else args[at + 1])
     return None

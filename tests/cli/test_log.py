@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from robustbench_fgsm.cli import log
+from robustbench_fgsm.cli.main import app
 from robustbench_fgsm.errors import ResourceError
 
 
@@ -34,3 +37,20 @@ def test_refuses_a_file_as_directory(tmp_path: Path) -> None:
         log.open_log(["--log-dir", str(tmp_path / "file")]),
     ):
         pass
+
+
+@pytest.mark.parametrize("words", ["-o kept", "-okept", "-qo kept", "-qokept", "--out kept", "--out=kept", "-m mnet -o kept"])
+def test_finds_the_path_of_an_option(words: str) -> None:
+    assert log.path_after(["evaluate", *words.split()], "--out", "-o") == Path("kept")
+
+
+@pytest.mark.parametrize("words", ["-mokept", "-o", "-q", "o kept"])
+def test_finds_no_other_path(words: str) -> None:
+    assert log.path_after(["evaluate", *words.split()], "--out", "-o") is None
+
+
+def test_every_letter_without_a_value_is_known() -> None:
+    top: Any = get_command(app)
+    options = [one for command in top.commands.values() for one in command.params if getattr(one, "is_flag", False)]
+    letters = {name[1:] for one in options for name in one.opts if len(name) == 2}
+    assert letters | {"h"} == {*log.FLAG_LETTERS}
