@@ -157,7 +157,7 @@ def check_same_shape(images: Sequence[PixelArray], paths: Sequence[str]) -> None
             first, other = (" x ".join(map(str, found.shape)) for found in (images[0], image))
             raise DataError(
                 f"images must all have one shape, got {first} ({paths[0]}) and {other} ({path}): "
-                "pass --image-size N, which resizes and crops"
+                "pass --image-size N, which resizes and crops, with the size of the training images, often 224"
             )
 
 

@@ -277,10 +277,21 @@ def _predict_checked(classifier: Classifier, batch: Batch) -> Tensor:
         with user_code(expected, ModelError):
             return classifier.predict(images)
     except ModelError as error:
-        remedy = channel_remedy(classifier.predict, images)
+        remedy = _form_remedy(classifier, images) or channel_remedy(classifier.predict, images)
         if not remedy:
             raise
         raise ModelError(f"{error}: {remedy}") from error
+
+
+def _form_remedy(classifier: Classifier, images: Tensor) -> str:
+    """Return what to do if the normalisation has more channels than the images, or the network states another image size."""
+    channels = max(len(statistic or ()) for statistic in (classifier.info.mean, classifier.info.std))
+    if images.shape[1] == 1 < channels:
+        return f"images have 1 channel, and mean and std have {channels} numbers: pass --mean and --std with one number each"
+    modules = classifier.network.modules() if isinstance(classifier, TorchClassifier) else ()
+    sizes = (getattr(module, name, None) for module in modules for name in ("image_size", "img_size"))
+    side = next((size[0] if isinstance(size, tuple) else size for size in sizes if isinstance(size, int | tuple)), None)
+    return f"pass --image-size {side}" if isinstance(side, int) and images.ndim == 4 and images.shape[-1] != side else ""
 
 
 def check_gradient(classifier: Classifier, batch: Batch, spec: AttackSpec) -> Tensor:

@@ -210,7 +210,7 @@ def _broadcast_channels(statistic: Tensor, x: Tensor) -> Tensor:
     if statistic.ndim and x.shape[1] not in (1, len(statistic)):  # a grey image gets the channels of the mean
         raise ModelError(
             f"mean and std must be one number, or one for each of the {x.shape[1]} channels, got {len(statistic)}: "
-            "pass one for each channel of the images"
+            f"pass --mean and --std with one number, or {x.shape[1]} with commas between"
         )
     return statistic if statistic.ndim == 0 else statistic.view(-1, *[1] * (x.ndim - 2))
 

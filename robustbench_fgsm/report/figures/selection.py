@@ -18,7 +18,7 @@ def select_evaluation(document: Document, targeted: str | None) -> Document:
     if targeted is None:
         return next(iter(found.values()))
     if targeted not in found:
-        raise SettingError(f"targeted must be a rule of the run, {' or '.join(found)}, got {targeted!r}")
+        raise SettingError(f"targeted must be a rule of the run, {' or '.join(found)}, got {targeted!r}: name one of these")
     return found[targeted]
 
 
