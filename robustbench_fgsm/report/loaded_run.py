@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -99,7 +100,8 @@ def load_run(path: Path | str, schemas: Sequence[str] = REPORTED_SCHEMAS) -> Loa
         raise RunError(f"a run must be one of {', '.join(schemas)}, got {document.get('schema')} in {file}")
     manifest = file.parent / MANIFEST_FILE
     settings = read_json(manifest) if is_present(manifest) else None
-    name = file.parent.resolve().name if file.name == RESULT_FILE else file.stem
+    directory_name = file.parent.resolve().name if file.name == RESULT_FILE else file.stem
+    name = str((settings or {}).get("name") or directory_name)
     kept = load_example_images(file.parent) if document["schema"] in EVALUATION_SCHEMAS else ()
     return LoadedRun(name, document, settings, kept, file.parent, date_text(file.stat().st_mtime))
 
@@ -120,6 +122,16 @@ def as_loaded_run(run: Path | str | ReportedResult) -> LoadedRun:
             f"run must be a directory or a result with a page, got {type(run).__name__}: pass one that evaluate returns"
         )
     return LoadedRun("result", run.to_dict())
+
+
+def documents_by_name(runs: Sequence[LoadedRun]) -> dict[str, Document]:
+    """Return the documents of runs by their names; the second run of one name gets the number 2."""
+    found: dict[str, Document] = {}
+    seen: Counter[str] = Counter()
+    for run in runs:
+        seen[run.name] += 1
+        found[run.name if seen[run.name] == 1 else f"{run.name} {seen[run.name]}"] = run.document
+    return found
 
 
 def load_example_images(directory: Path) -> tuple[ExampleImage, ...]:

@@ -9,7 +9,6 @@ import numpy as np
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents.evaluation import target_rule_name
-from robustbench_fgsm.report.evaluations_in import evaluations_in
 from robustbench_fgsm.report.figures.curves import COLOURS, draw_accuracy_over_epsilon, escape_mathtext
 from robustbench_fgsm.report.figures.selection import select_epsilon, select_evaluation
 from robustbench_fgsm.report.tables.text import epsilon_text, model_text, rate_text, shorten, starts_text
@@ -45,7 +44,7 @@ def draw_evaluation(document: Document, kind: str, targeted: str | None = None, 
     if kind == "curve":
         if targeted is not None or epsilon is not None:
             raise SettingError("a curve shows every rule and epsilon of the run: leave targeted and epsilon out")
-        return draw_accuracy_over_epsilon({"evaluations": evaluations_in(document)})
+        return draw_accuracy_over_epsilon({"": document})
     evaluation = select_evaluation(document, targeted)
     at = evaluation["epsilons"][select_epsilon([at["epsilon"] for at in evaluation["epsilons"]], epsilon)]
     return draw_confusion(evaluation, at) if kind == "confusion" else draw_class_accuracy(evaluation, at)

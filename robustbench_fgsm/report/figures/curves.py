@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents.evaluation import target_rule_name
 from robustbench_fgsm.report.documents.training import ACCURACY_LABELS
+from robustbench_fgsm.report.evaluations_in import evaluations_in
 from robustbench_fgsm.report.tables.text import epsilon_text, epsilon_unit_text, model_text, starts_text
 from robustbench_fgsm.stats.rate import Rate
 
@@ -32,23 +34,40 @@ def figure_format(file: Path) -> str:
     return kind
 
 
-def draw_accuracy_over_epsilon(document: Document) -> Figure:
-    """Draw robust accuracy over epsilon with 95 % bands: a line for each rule of a sweep, dashed for stable gradients."""
+def draw_accuracy_over_epsilon(runs: Mapping[str, Document]) -> Figure:
+    """Draw robust accuracy over epsilon with 95 % bands: a line for each run and each rule, dashed for stable gradients.
+
+    Args:
+        runs: documents of evaluate, sweep or compare by the names of the runs.
+
+    Raises:
+        SettingError: the axes of the runs differ, because norm, bounds or scale of epsilon differ.
+    """
     from matplotlib.figure import Figure
 
+    curves = [(name, found) for name, document in runs.items() for found in evaluations_in(document)]
+    axis_texts = {_epsilon_axis_text(found["attack"]): name for name, found in curves}
+    if len(axis_texts) > 1:
+        given = " and ".join(f"{text} ({name})" for text, name in list(axis_texts.items())[:2])
+        raise SettingError(f"runs of one figure must have one axis, got {given}: draw a figure for each")
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
-    for found, colour, marker in zip(document["evaluations"], cycle(COLOURS), cycle(MARKERS), strict=False):
-        _draw_curve(axes, found, "", colour, marker)
+    for (name, found), colour, marker in zip(curves, cycle(COLOURS), cycle(MARKERS), strict=False):
+        label = (
+            name
+            if len(curves) == len(runs) > 1
+            else ", ".join([*([name] if len(runs) > 1 else []), target_rule_name(found).lower()])
+        )
+        _draw_curve(axes, found, "", label, colour, marker)
         if has_own_stable_curve(found):
-            _draw_curve(axes, found, "stable", colour, marker)
-    first = document["evaluations"][0]
-    attack, images = first["attack"], f"{first['n']:,} images of {first['data']['spec']}"
-    epsilons = sorted({0.0, *(at["epsilon"] for at in first["epsilons"])})
-    axes.set_title(escape_mathtext(f"{model_text(first['model'])}, {images}"), fontsize=10)
-    low, high = attack["bounds"]
-    values = ", values by feature" if isinstance(low, list) else f", pixel values in [{low:g}, {high:g}]"
-    axes.set_xlabel(f"epsilon{epsilon_unit_text(attack)} (norm {attack['norm']}{values})")
+            _draw_curve(axes, found, "stable", label, colour, marker)
+    first = curves[0][1]
+    attack = first["attack"]
+    titles = dict.fromkeys(f"{found['n']:,} images of {found['data']['spec']}" for _, found in curves)
+    models = [model_text(first["model"])] if len(runs) == 1 else []
+    epsilons = sorted({0.0, *(at["epsilon"] for _, found in curves for at in found["epsilons"])})
+    axes.set_title(escape_mathtext(", ".join([*models, "; ".join(titles)])), fontsize=10)
+    axes.set_xlabel(_epsilon_axis_text(attack))
     axes.set_ylabel(f"accuracy under FGSM in per cent, 95 % band{starts_text(attack)}", fontsize=9)
     axes.set_ylim(-2, 102)
     axes.set_xlim(left=0)
@@ -58,6 +77,12 @@ def draw_accuracy_over_epsilon(document: Document) -> Figure:
     if len(axes.lines) > 1:
         axes.legend(frameon=False)
     return figure
+
+
+def _epsilon_axis_text(attack: Document) -> str:
+    low, high = attack["bounds"]
+    values = ", values by feature" if isinstance(low, list) else f", pixel values in [{low:g}, {high:g}]"
+    return f"epsilon{epsilon_unit_text(attack)} (norm {attack['norm']}{values})"
 
 
 def has_own_stable_curve(evaluation: Document) -> bool:
@@ -107,12 +132,12 @@ def encode_figure(figure: Figure, file_format: str) -> bytes:
     return stream.getvalue()
 
 
-def _draw_curve(axes: Axes, found: Document, key: str, colour: str, marker: str) -> None:
+def _draw_curve(axes: Axes, found: Document, key: str, name: str, colour: str, marker: str) -> None:
     points = {0.0: found["clean"]["accuracy"]}
     points |= {at["epsilon"]: (at[key] if key else at)["robust_accuracy"] for at in found["epsilons"]}
     epsilons = sorted(points)
     values, low, high = ([100 * points[epsilon][end] for epsilon in epsilons] for end in ("value", "low", "high"))
-    label = escape_mathtext(f"{target_rule_name(found).lower()}{', stable where saturated' if key else ''}")
+    label = escape_mathtext(f"{name}{', stable where saturated' if key else ''}")
     dashes = "--" if key else "-"
     axes.plot(epsilons, values, dashes, label=label, marker=marker, markersize=4, color=colour)
     distance = found.get("distance")

@@ -20,6 +20,14 @@ def kept(run: Run, tmp_path: Path) -> str:
     return place
 
 
+def test_a_figure_of_several_runs(run: Run, kept: str, tmp_path: Path) -> None:
+    file = tmp_path / "curves.svg"
+    code, _, err = run("plot", kept, kept, "-o", str(file))
+    assert (code, "pass --kind curve" in err) == (2, True)
+    assert run("plot", kept, kept, "--kind", "curve", "-o", str(file), "--quiet") == (0, "", "")
+    assert file.read_bytes().startswith(STARTS["svg"])
+
+
 def test_figures_of_each_kind(run: Run, kept: str, tmp_path: Path) -> None:
     for kind, form in (("confusion", "png"), ("curve", "svg"), ("per-class", "pdf"), ("gallery", "png")):
         file = tmp_path / f"figure.{form}"

@@ -20,7 +20,7 @@ Measured = Callable[..., dict[str, Any]]
 
 def test_one_line_for_each_rule(measured: Measured) -> None:
     document = measured("64,4/255", targeted=("none", "next"))
-    (axes,) = draw_accuracy_over_epsilon(document).axes
+    (axes,) = draw_accuracy_over_epsilon({"": document}).axes
     assert [line.get_label() for line in axes.lines] == ["untargeted", "targeted next"]
     assert len(axes.collections) == 2
     for line, found in zip(axes.lines, document["evaluations"], strict=True):
@@ -34,13 +34,13 @@ def test_a_stable_curve_that_equals_the_ordinary_one_is_left_out(measured: Measu
     document = measured("0.1,0.3", scale=300)
     for at in document["evaluations"][0]["epsilons"]:
         at["stable"] = at | {"stable": None}
-    (axes,) = draw_accuracy_over_epsilon(document).axes
+    (axes,) = draw_accuracy_over_epsilon({"": document}).axes
     assert len(axes.lines) == 1
     assert axes.get_legend() is None
 
 
 def test_stable_gradients_are_dashed(measured: Measured) -> None:
-    (axes,) = draw_accuracy_over_epsilon(measured("0.1,0.3", scale=300)).axes
+    (axes,) = draw_accuracy_over_epsilon({"": measured("0.1,0.3", scale=300)}).axes
     ordinary, stable = axes.lines
     assert (ordinary.get_linestyle(), stable.get_linestyle()) == ("-", "--")
     assert ordinary.get_color() == stable.get_color()
@@ -50,12 +50,12 @@ def test_stable_gradients_are_dashed(measured: Measured) -> None:
 def test_formats(measured: Measured, kind: str, start: bytes) -> None:
     document = measured("4,64/255", targeted=("none", "next"))
     document["evaluations"][0]["model"]["spec"] = "$\\bad$ & <b>"  # is no formula
-    assert encode_figure(draw_accuracy_over_epsilon(document), kind).startswith(start)
+    assert encode_figure(draw_accuracy_over_epsilon({"": document}), kind).startswith(start)
 
 
 def test_needs_no_display_or_global_settings(measured: Measured) -> None:
     before = dict(mpl.rcParams)
-    encode_figure(draw_accuracy_over_epsilon(measured("4,64/255")), "png")
+    encode_figure(draw_accuracy_over_epsilon({"": measured("4,64/255")}), "png")
     assert dict(mpl.rcParams) == before
     code = "import sys, robustbench_fgsm.report.figures.curves; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
@@ -74,6 +74,16 @@ def test_another_format_is_refused(name: str) -> None:
 
 
 def test_distances_have_a_line_of_their_own(measured: Callable[..., dict[str, Any]]) -> None:
-    drawn = [draw_accuracy_over_epsilon(measured("1,8/255", distance=flag)).axes[0] for flag in (False, True)]
+    drawn = [draw_accuracy_over_epsilon({"": measured("1,8/255", distance=flag)}).axes[0] for flag in (False, True)]
     assert len(drawn[1].lines) == len(drawn[0].lines) + 1
     assert len(drawn[1].collections) == len(drawn[0].collections)
+
+
+def test_several_runs_share_one_figure(measured: Measured) -> None:
+    runs = {"first": measured("1,8/255"), "second": measured("4/255")}
+    (axes,) = draw_accuracy_over_epsilon(runs).axes
+    assert [str(line.get_label()) for line in axes.lines if not str(line.get_label()).startswith("_")] == ["first", "second"]
+    other = measured("4/255")
+    other["attack"] |= {"norm": "2"}
+    with pytest.raises(rf.SettingError, match=r"norm inf.*norm 2.*\(other\): draw a figure for each"):
+        draw_accuracy_over_epsilon({"first": runs["first"], "other": other})
