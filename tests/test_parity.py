@@ -55,7 +55,8 @@ class Parity:
     def options(self) -> dict[str, Parameter]:
         """Options by the names of their arguments."""
         names = dict(self.renamed)
-        return {names.get(name, name): found for name, found in signature(self.command).parameters.items()}
+        options = signature(self.command).parameters.items()
+        return {names.get(name, name): found for name, found in options if name not in names.values()}
 
     def arguments(self) -> dict[str, Parameter]:
         return dict(signature(self.function).parameters)

@@ -167,6 +167,16 @@ class GateOptions:
     ] = 0.0
 
 
+RESULT_OPTIONS = ("csv", "html", "format", "json", "debug")
+"""Options of every command that prints a result."""
+
+VERDICT_OPTIONS = (*RESULT_OPTIONS, "junit")
+"""Options of every command with a verdict, which the exit code says too."""
+
+RUN_OPTIONS = (*RESULT_OPTIONS, "out", "name", "quiet")
+"""Options of every command that keeps its result in a run directory."""
+
+
 @dataclass(frozen=True)
 class OutputOptions:
     """Where a result is written, and what the terminal shows."""
@@ -174,13 +184,20 @@ class OutputOptions:
     out: Annotated[
         Path | None, Option("Keep settings and result in DIR. The same command continues or returns it.", short="-o", metavar="DIR")
     ] = None
+    name: Annotated[
+        str | None,
+        Option("Name of the run in lists, tables, figures and pages.", metavar="TEXT", default_text="name of the directory"),
+    ] = None
     keep_images: Annotated[int, Option("Keep at most N example images in --out; 0 for none.", metavar="N", min=0)] = 500
     plot: Annotated[Path | None, Option("Also draw the figure: .png, .svg or .pdf.", metavar="FILE")] = None
     csv: Annotated[Path | None, Option("Also write FILE.csv, or one CSV file for each table in a directory.", metavar="PATH")] = (
         None
     )
     html: Annotated[
-        Path | None, Option("Also write the page of rfgsm report. With --out it has example images.", metavar="FILE")
+        Path | None, Option("Also write the result as an HTML page. With --out it has example images.", metavar="FILE")
+    ] = None
+    junit: Annotated[
+        Path | None, Option("Also write the verdict as JUnit XML: a test fails if the exit code is 1.", metavar="FILE")
     ] = None
     format: Annotated[TableFormat, Option("Print tables for the terminal, as Markdown or LaTeX, or the first as CSV.")] = (
         TableFormat.table
@@ -201,6 +218,9 @@ def check_output_options(output: OutputOptions) -> None:
         raise SettingError(f"--format {output.format.value} and --json exclude each other, got both: leave one out")
     check_output_path("--csv", output.csv, directory=output.csv is not None and not is_csv(output.csv))
     check_output_path("--html", output.html)
+    check_output_path("--junit", output.junit)
+    if output.name is not None and not (output.name.strip() and (output.out or output.html)):
+        raise SettingError(f"--name must be text, for a run that --out DIR keeps, got {output.name!r}: add --out DIR")
     check_output_path("figure", output.plot)
     if output.plot is not None:
         from robustbench_fgsm.report.figures.curves import figure_format

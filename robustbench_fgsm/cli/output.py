@@ -59,8 +59,14 @@ def _write_result(document: Document, output: OutputOptions, *, is_main: bool) -
         _write_figure(output.plot, document)
     if output.csv is not None:
         _write_csv(output.csv, document)
+    if output.out is not None and output.name is not None:
+        from robustbench_fgsm.runs.directory import name_run
+
+        name_run(output.out, output.name)
     if output.html is not None:
-        _write_html(output.html, document, output.out)
+        _write_html(output.html, document, output)
+    if output.junit is not None:
+        _write_junit(output.junit, document)
     text = json.dumps(document, indent=2, allow_nan=False) if output.json else _summary_text(document, output.format)
     typer.echo(text)
     if output.out is not None:
@@ -101,8 +107,8 @@ def format_summary(summary: Summary, table_format: TableFormat) -> str:
         return writers[table_format](summary)
     console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False)
     with console.capture() as captured:
-        console.print(render_summary(summary))
-    return captured.get().removesuffix("\n")
+        console.print(render_summary(summary, wrap_verdict=console.is_terminal), crop=False)
+    return "\n".join(line.rstrip() for line in captured.get().removesuffix("\n").split("\n"))
 
 
 def _write_figure(file: Path, document: Document) -> None:
@@ -125,13 +131,23 @@ def _write_csv(path: Path, document: Document) -> None:
         write_bytes(file, text.encode())
 
 
-def _write_html(file: Path, document: Document, out: Path | None) -> None:
-    """Write the page of `rfgsm report`: of the run directory if there is one, else of the document alone."""
+def _write_junit(file: Path, document: Document) -> None:
+    """Write the verdict of the document."""
+    from robustbench_fgsm.files.atomic_files import write_bytes
+    from robustbench_fgsm.report.junit import junit_xml
+
+    write_bytes(file, junit_xml(document).encode())
+
+
+def _write_html(file: Path, document: Document, output: OutputOptions) -> None:
+    """Write the page of `rfgsm report`: of the run directory if it has one, else of the document alone."""
     from robustbench_fgsm.files.atomic_files import write_bytes
     from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, LoadedRun, date_text, load_run
     from robustbench_fgsm.report.pages.page import build_page
 
-    run = LoadedRun("result", document, date=date_text(time())) if out is None else load_run(out, REPORTED_SCHEMAS)
+    kept = output.out is not None and document["schema"] in REPORTED_SCHEMAS
+    alone = LoadedRun(output.name or "result", document, date=date_text(time()))
+    run = load_run(output.out, REPORTED_SCHEMAS) if kept and output.out else alone
     write_bytes(file, build_page([run]).encode())
 
 

@@ -45,7 +45,7 @@ OUTPUTS_ON_NOISE = "outputs_on_noise"
 OUTPUT_TOLERANCE = 1e-3
 """Largest difference of two such outputs that counts as rounding, as a share of the largest output."""
 
-NON_SETTING_KEYS = ("schema", "asked", "environment")
+NON_SETTING_KEYS = ("schema", "asked", "environment", "name")
 """Keys of a manifest that may change when a run is continued."""
 
 
@@ -244,6 +244,14 @@ class RunDirectory:
         found = self.recorded_manifest()
         if found is not None and found.get("asked") != self._manifest.get("asked"):
             self.write_manifest(found | {"asked": self._manifest["asked"]})
+
+
+def name_run(directory: Path, name: str) -> None:
+    """Record the name of a run in its manifest."""
+    with lock_directory(directory, WAIT_FOR_WRITER):
+        manifest = read_manifest_json(directory)
+        if manifest.get("name") != name:
+            write_bytes(directory / MANIFEST_FILE, json_bytes(manifest | {"name": name}))
 
 
 def check_run_command(directory: Path, command: str) -> dict[str, Any] | None:

@@ -93,6 +93,7 @@ def summarize_run(directory: Path) -> dict[str, Any]:
         models = [manifest["model"]] if manifest.get("model") else manifest.get("models", [])
         return {
             "path": str(directory),
+            "name": manifest.get("name"),
             "command": manifest_command(manifest),
             "state": read_run_state(directory),
             "model": ", ".join(dict.fromkeys(str(model["spec"]) for model in models if "spec" in model)) or None,

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
-from robustbench_fgsm.cli.options import OutputOptions, TableFormat
-from robustbench_fgsm.cli.output import progress_bar, write_note, write_result
+from robustbench_fgsm.cli.main import app
+from robustbench_fgsm.cli.options import RESULT_OPTIONS, OutputOptions, TableFormat
+from robustbench_fgsm.cli.output import format_summary, progress_bar, write_note, write_result
 from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.report.tables.sheet import Summary
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 def test_quiet_hides_notes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,6 +63,47 @@ def test_csv_files(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     file = tmp_path / ("runs.csv" if name == "runs.csv" else "tables/runs.csv")
     assert file.read_text(encoding="utf-8").splitlines()[0] == "run,command,state,done,model,data"
     assert capsys.readouterr().out.startswith("| run | command | state | done | model | data |")
+
+
+def test_no_line_of_a_pipe_ends_in_blanks(capsys: pytest.CaptureFixture[str]) -> None:
+    write_result(RUNS, OutputOptions())
+    assert not [line for line in capsys.readouterr().out.splitlines() if line != line.rstrip()]
+
+
+def test_a_verdict_of_a_pipe_is_one_line() -> None:
+    summary = Summary(("heading",), closing=("word " * 30, f"DISAGREE: {'word ' * 30}"), verdict=f"robust accuracy {'word ' * 30}")
+    lines = format_summary(summary, TableFormat.table).splitlines()
+    assert [len(line) > 80 for line in lines] == [False, False, False, True, True]
+
+
+def all_commands(group: Any = None) -> list[Any]:
+    top: Any = get_command(app)
+    found = list((top if group is None else group).commands.values())
+    return [command for one in found for command in (all_commands(one) if hasattr(one, "commands") else [one])]
+
+
+def test_every_result_has_the_same_options() -> None:
+    """A command that prints JSON also prints every other format, and writes files; one that keeps a run can name it."""
+    for command in all_commands():
+        options = {parameter.name for parameter in command.params}
+        if "json" in options:
+            assert {*RESULT_OPTIONS} <= options, command.name
+        assert ("out" in options) <= ("name" in options or command.name == "attack"), command.name
+
+
+def test_the_name_of_a_run(run: Run, tmp_path: Path) -> None:
+    place, page = str(tmp_path / "kept"), tmp_path / "page.html"
+    words = ("evaluate", "mlp300", "--limit", "4", "--out", place, "--quiet")
+    assert run(*words, "--name", "my run", "--html", str(page))[0] == 0
+    assert "my run" in page.read_text(encoding="utf-8")
+    assert run(*words)[0] == 0  # the name is no setting
+    listed = run("runs", "list", str(tmp_path), "--json")[1]
+    assert [one["name"] for one in json.loads(listed)["runs"]] == ["my run"]
+    assert run("report", place, "--format", "csv")[1].splitlines()[1].startswith("my run,")
+    assert "my run" in run("runs", "list", str(tmp_path))[1]
+    assert "(my run)" in run("runs", "show", place)[1]
+    code, _, said = run("evaluate", "mlp300", "--limit", "4", "--name", "my run")
+    assert (code, "add --out DIR" in said) == (2, True)
 
 
 def test_markdown_and_json_exclude_each_other() -> None:

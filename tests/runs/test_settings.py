@@ -128,10 +128,12 @@ NO_SETTINGS: Options = {
     "format": TableFormat.markdown,
     "html": Path("page.html"),
     "json": True,
+    "junit": Path("junit.xml"),
     "keep_images": 3,
     "log_dir": Path("logs"),
     "max_asr": 0.5,
     "min_robust_accuracy": 0.5,
+    "name": "other",
     "plot": Path("plot.png"),
     "quiet": False,
     "strict": True,
@@ -140,7 +142,11 @@ NO_SETTINGS: Options = {
 }
 """Another value of each option that shows or judges a result, or that cannot change it."""
 
-WITH: Mapping[str, Options] = {"sample": {"limit": None}, "stratified": {"limit": None, "sample": 8}}
+WITH: Mapping[str, Options] = {
+    "sample": {"limit": None},
+    "stratified": {"limit": None, "sample": 8},
+    "name": {"html": Path("page.html")},
+}
 """Options that another option needs."""
 
 ELSEWHERE = {"bounds", "dataset", "download", "image_size", "mean", "num_classes", "out", "std", "threat_model"}
@@ -229,7 +235,9 @@ def test_other_options_change_no_setting(command: str, settings_of: Callable[...
     other = {
         name: value
         for name, value in NO_SETTINGS.items()
-        if name in taken and name not in COMMAND_SETTINGS.get(command, {}) and settings_of(command, **{name: value}) != base
+        if name in taken
+        and name not in COMMAND_SETTINGS.get(command, {})
+        and settings_of(command, **WITH.get(name, {}), **{name: value}) != base
     }
     assert other == {}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from robustbench_fgsm.cli.expand_options import Variant, changed_flags, expand_options
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
+from robustbench_fgsm.cli.options import VERDICT_OPTIONS, DataOptions, ModelOptions, OutputOptions
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.options import AttackOptions, Option, RunOptions, ShardOptions
 
@@ -16,7 +16,7 @@ MODEL_VARIANT = Variant(
     options={"model": Option("Classifier: a name of `rfgsm list models`, SOURCE:NAME, or a file, to craft.")},
 )
 OUTPUT_VARIANT = Variant(
-    only=("out", "csv", "json", "quiet", "log_dir", "debug"),
+    only=(*VERDICT_OPTIONS, "out", "quiet", "log_dir"),
     options={"out": Option("Directory of images and manifest, to craft. The same command continues there.", metavar="DIR")},
 )
 

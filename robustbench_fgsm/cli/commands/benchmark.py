@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from robustbench_fgsm.cli.expand_options import Variant, expand_options
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
+from robustbench_fgsm.cli.options import RUN_OPTIONS, DataOptions, ModelOptions, OutputOptions
 from robustbench_fgsm.options import BENCHMARK_EPSILONS, AttackOptions, BenchmarkOptions, Option, RunOptions
 
 ATTACK_VARIANT = Variant(
@@ -25,7 +25,7 @@ def benchmark_command(
     attack: Annotated[AttackOptions, ATTACK_VARIANT],
     benchmark_options: BenchmarkOptions,
     run_options: Annotated[RunOptions, Variant(without=("optimize",))],
-    output: Annotated[OutputOptions, Variant(only=("out", "csv", "format", "json", "quiet", "debug"))],
+    output: Annotated[OutputOptions, Variant(only=RUN_OPTIONS)],
 ) -> int:
     """Time our FGSM beside other libraries and beside a loop of bare PyTorch, on this machine.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from robustbench_fgsm.cli.expand_options import Variant, expand_options
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
+from robustbench_fgsm.cli.options import RUN_OPTIONS, DataOptions, ModelOptions, OutputOptions
 from robustbench_fgsm.options import AttackOptions, OpponentOptions, RunOptions, VerifyOptions
 from robustbench_fgsm.spec import check_single_epsilon
 
@@ -19,7 +19,7 @@ def compare_command(
     opponents: OpponentOptions,
     candidate_style: Annotated[VerifyOptions, Variant(only=("style",))],
     run_options: Annotated[RunOptions, Variant(defaults={"optimize": "none"})],
-    output: Annotated[OutputOptions, Variant(only=("out", "csv", "html", "format", "json", "quiet", "debug"))],
+    output: Annotated[OutputOptions, Variant(only=(*RUN_OPTIONS, "junit"))],
 ) -> int:
     """Compare our FGSM with other libraries', and with your own, on one model and data set.
 

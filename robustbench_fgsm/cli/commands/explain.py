@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli.expand_options import Variant, expand_options
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
+from robustbench_fgsm.cli.options import RUN_OPTIONS, DataOptions, ModelOptions, OutputOptions
 from robustbench_fgsm.options import AttackOptions, Option, RunOptions
 
 
@@ -35,7 +35,7 @@ def explain_command(
         int | None, Option("Images behind the reported numbers.", default_text="as many as are measured", panel="Checks")
     ] = None,
     run_options: Annotated[RunOptions, Variant(without=("optimize",))],
-    output: Annotated[OutputOptions, Variant(only=("out", "csv", "format", "json", "quiet", "debug"))],
+    output: Annotated[OutputOptions, Variant(only=RUN_OPTIONS)],
 ) -> int:
     """Find the definition, unit, labels and known mistake that give reported numbers.
 

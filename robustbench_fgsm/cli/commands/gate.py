@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from robustbench_fgsm.cli.expand_options import Variant, expand_options
-from robustbench_fgsm.cli.options import GateOptions, OutputOptions, check_output_path
+from robustbench_fgsm.cli.options import VERDICT_OPTIONS, GateOptions, OutputOptions, check_output_path
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.options import Option
 
@@ -18,7 +18,7 @@ from robustbench_fgsm.options import Option
 @expand_options
 def gate_command(
     gate_options: GateOptions,
-    output: Annotated[OutputOptions, Variant(only=("csv", "format", "json", "debug"))],
+    output: Annotated[OutputOptions, Variant(only=VERDICT_OPTIONS)],
     run: Annotated[
         Path | None, typer.Argument(metavar="RUN", help="Directory made with --out by evaluate or sweep.", show_default=False)
     ] = None,
@@ -42,7 +42,9 @@ def gate_command(
     Example: rfgsm gate results/new --baseline robustness.lock --max-drop 0.01
     """
     if plan is not None:
-        return _write_plan(plan, run, drops, gate_options, output, {"--baseline": baseline, "--badge": badge})
+        return _write_plan(
+            plan, run, drops, gate_options, output, {"--baseline": baseline, "--badge": badge, "--junit": output.junit}
+        )
     if run is None or baseline is None:
         missing = "RUN" if run is None else "--baseline RUN"
         raise SettingError(f"gate needs RUN and --baseline RUN, got no {missing}: add it, or plan a gate with --plan RUN")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_fgsm.cli.expand_options import Variant, expand_options
-from robustbench_fgsm.cli.options import DataOptions, OutputOptions
+from robustbench_fgsm.cli.options import RESULT_OPTIONS, DataOptions, OutputOptions
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.options import Option
 
@@ -37,7 +37,7 @@ def list_command(
         ),
     ] = None,
     data_options: Annotated[DataOptions, Variant(only=("data_root",))],
-    output: Annotated[OutputOptions, Variant(only=("csv", "format", "json", "debug"))],
+    output: Annotated[OutputOptions, Variant(only=RESULT_OPTIONS)],
 ) -> int:
     """List what can be named: models and their sources, data sets or references.
 

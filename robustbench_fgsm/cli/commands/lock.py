@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from robustbench_fgsm.cli.expand_options import Variant, expand_options
-from robustbench_fgsm.cli.options import OutputOptions
+from robustbench_fgsm.cli.options import RESULT_OPTIONS, OutputOptions
 from robustbench_fgsm.options import Option
 
 
@@ -18,7 +18,7 @@ def lock_command(
     output: Annotated[
         Path, Option("File to write; an earlier lock is replaced.", short="-o", metavar="FILE", panel="Output")
     ] = Path("robustness.lock"),
-    output_options: Annotated[OutputOptions, Variant(only=("format", "json", "debug"))] = OutputOptions(),
+    output_options: Annotated[OutputOptions, Variant(only=RESULT_OPTIONS)] = OutputOptions(),
 ) -> int:
     """Write robustness.lock: what became of each image of a run, in one small text file for git.
 

@@ -11,14 +11,14 @@ import typer
 
 from robustbench_fgsm.cli.expand_options import Variant, expand_options
 from robustbench_fgsm.cli.help_panels import CommandGroup
-from robustbench_fgsm.cli.options import OutputOptions, check_output_path
+from robustbench_fgsm.cli.options import RESULT_OPTIONS, VERDICT_OPTIONS, OutputOptions, check_output_path
 from robustbench_fgsm.options import Option, ReloadOptions
 
 runs_app = typer.Typer(
     name="runs", help="List, show or resume the runs that --out keeps on disk.", no_args_is_help=True, cls=CommandGroup
 )
 
-TableOutput = Annotated[OutputOptions, Variant(only=("csv", "format", "json", "debug"))]
+TableOutput = Annotated[OutputOptions, Variant(only=RESULT_OPTIONS)]
 DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the run.", show_default=False)]
 
 
@@ -82,7 +82,7 @@ def show_run(
 def resume_run(
     directory: DirectoryArgument,
     options: ReloadOptions,
-    output: Annotated[OutputOptions, Variant(only=("keep_images", "csv", "format", "json", "quiet", "log_dir", "debug"))],
+    output: Annotated[OutputOptions, Variant(only=(*VERDICT_OPTIONS, "keep_images", "quiet", "log_dir"))],
 ) -> int:
     """Continue a stopped run of evaluate, sweep, transfer or train, or show the result of a finished one.
 

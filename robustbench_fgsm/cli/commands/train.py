@@ -23,7 +23,7 @@ MODEL_VARIANT = Variant(
     options={"weights": Option("none to start from random weights, or weights from which training continues, as for --model.")},
 )
 OUTPUT_VARIANT = Variant(
-    without=("keep_images", "html"),
+    without=("keep_images",),
     defaults={"out": MISSING},
     options={"out": Option("Keep weights, model card and log in DIR. The same command continues there.", metavar="DIR")},
 )

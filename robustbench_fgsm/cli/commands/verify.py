@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from robustbench_fgsm.cli.expand_options import Variant, expand_options
-from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
+from robustbench_fgsm.cli.options import VERDICT_OPTIONS, DataOptions, ModelOptions, OutputOptions
 from robustbench_fgsm.options import Option, VerifyOptions
 
 MODEL_VARIANT = Variant(
@@ -18,11 +18,7 @@ MODEL_VARIANT = Variant(
 )
 
 OUTPUT_VARIANT = Variant(
-    only=("plot", "csv", "html", "format", "json", "quiet", "debug"),
-    options={
-        "plot": Option("Also draw the response curves: .png, .svg or .pdf."),
-        "html": Option("Also write the datasheet as an HTML page.", metavar="FILE"),
-    },
+    only=("plot", *VERDICT_OPTIONS, "quiet"), options={"plot": Option("Also draw the response curves: .png, .svg or .pdf.")}
 )
 
 

@@ -17,7 +17,7 @@ COLUMNS = ("run", "model", "data", "attack", "norm", "seed", "epsilon", "clean",
 def summarize_runs(runs: Sequence[LoadedRun]) -> Summary:
     """Return the table of runs of evaluate, sweep and compare."""
     rows = tuple(row for run in runs for row in _rows(run))
-    sheet = Sheet("runs", "Rates in per cent", COLUMNS, rows, long_text="wrap")
+    sheet = Sheet("runs", "Rates in per cent", COLUMNS, rows, intervals_below=True, shared_above=True)
     return Summary((), (Section((sheet,)),), (INTERVAL_NOTE,))
 
 

@@ -93,7 +93,7 @@ def criterion_sentences(document: Document) -> Iterator[str]:
             dropped = dropped or drop["exceeds"]
             needed = "" if drop["needed"] is None else f" ({drop['needed']:,} images would be needed)"
             fact = f"a drop of {100 * drop['drop']:.1f} points" if drop["exceeds"] else f"no drop shown{needed}"
-            yield f"Accuracy of {_drop_label(drop)}: {fact}."
+            yield f"Accuracy of {drop_label(drop)}: {fact}."
     if document["decreases"] and fell != dropped:
         yield from (_moved_text(moved) for moved in document["moved"])
 
@@ -164,8 +164,8 @@ def _verdict_sentence(document: Document) -> str:
     drops, decreases = document["drops"], document["decreases"]
     allowed, shift = f"{100 * document['max_drop']:g} % of the images", f"{255 * document['max_decrease']:g}/255"
     judged = {
-        "accuracy": (drops, _criterion_verdict(document, drops, "accuracy", "drop", allowed, _drop_label)),
-        "distance": (decreases, _criterion_verdict(document, decreases, "distance", "decrease", shift, _decrease_label)),
+        "accuracy": (drops, _criterion_verdict(document, drops, "accuracy", "drop", allowed, drop_label)),
+        "distance": (decreases, _criterion_verdict(document, decreases, "distance", "decrease", shift, decrease_label)),
     }
     chosen = [found for name, found in judged.items() if document["on"] in (name, "both")]
     texts = [text for _, text in sorted(chosen, key=lambda found: not any(test["exceeds"] for test in found[0]))]
@@ -189,7 +189,8 @@ def _criterion_verdict(
     return f"no {noun} of more than {allowed} is shown{separator}in {unproven} of {len(tests)} places none is ruled out"
 
 
-def _decrease_label(test: Document) -> str:
+def decrease_label(test: Document) -> str:
+    """Return the images and the targeting rule of a decrease of the distance."""
     rule = "" if test["targeted"] == "none" else f" targeted {test['targeted']}"
     return f"{'all images' if test['label'] is None else test['name']}{rule}"
 
@@ -210,7 +211,7 @@ def failure_text(document: Document) -> str:
     for drop in exceeding[:MAX_NAMED_DROPS]:
         before, now = (100 * drop[key]["value"] for key in ("baseline_accuracy", "accuracy"))
         lines.append(
-            f"  {_drop_label(drop)}: {before:.1f} % -> {now:.1f} % right, fell by {100 * drop['drop']:.1f} points "
+            f"  {drop_label(drop)}: {before:.1f} % -> {now:.1f} % right, fell by {100 * drop['drop']:.1f} points "
             f"(at least {100 * drop['low']:.1f}; adjusted p {drop['p']:.2g}); {drop['lost']:,} of {drop['n']:,} lost, "
             f"{drop['gained']:,} gained"
         )
@@ -222,7 +223,8 @@ def failure_text(document: Document) -> str:
     return "\n".join([*lines, f"  allowed: {' and '.join(judged)}"])
 
 
-def _drop_label(drop: Document) -> str:
+def drop_label(drop: Document) -> str:
+    """Return the images, the budget and the targeting rule of a drop of the accuracy."""
     budget = "clean" if drop["epsilon"] is None else f"epsilon {epsilon_text(drop['epsilon'])}"
     rule = "" if drop["targeted"] == "none" or drop["epsilon"] is None else f" targeted {drop['targeted']}"
     return f"{'all images' if drop['label'] is None else drop['name']} at {budget}{rule}".replace("at clean", "clean")

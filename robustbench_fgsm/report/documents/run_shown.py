@@ -16,7 +16,8 @@ def summarize(document: Document) -> Summary:
     """Return the summary of an `rfgsm.run-shown/1` document, without that of the run's result."""
     of = "quarters of an epoch" if document["command"] == "train" else "pieces"
     done = f", {document['done']:,} of {document['pieces']:,} {of}" if document["pieces"] is not None else ""
-    heading = [f"{document['path']}: {document['command']}, {document['state']}{done}"]
+    name = f" ({document['name']})" if document.get("name") else ""
+    heading = [f"{document['path']}{name}: {document['command']}, {document['state']}{done}"]
     if document["damaged"]:
         heading.append(f"Warning: {document['damaged']} damaged parts of the ledger, whose pieces are done again")
     samples = document.get("samples")

@@ -8,9 +8,11 @@ from robustbench_fgsm.report.tables.sheet import Section, Sheet, Summary
 
 def summarize(document: Document) -> Summary:
     """Return the summary of an `rfgsm.runs/1` document: a row for each run."""
+    named = any(run.get("name") for run in document["runs"])
     rows = tuple(
         (
             run["path"],
+            *([run.get("name") or ""] if named else []),
             run["command"],
             run["state"],
             f"{100 * run['done'] // run['pieces']} %" if run["pieces"] else "",
@@ -21,5 +23,5 @@ def summarize(document: Document) -> Summary:
     )
     if not rows:
         return Summary(("no run here, nor in the directories below",))
-    columns = ("run", "command", "state", "done", "model", "data")
+    columns = ("run", *(["name"] if named else []), "command", "state", "done", "model", "data")
     return Summary((), (Section((Sheet("runs", "", columns, rows, long_text="wrap"),)),))

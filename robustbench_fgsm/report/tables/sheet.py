@@ -27,7 +27,7 @@ class Sheet:
 
     name: its name among the sheets of a document, and of its CSV file. intervals_below: a terminal shows the interval of a
     rate below it. highlight_diagonal: cell i + 1 of row i is bold. long_text: what a terminal does with a text that is too
-    wide; a sheet with `intervals_below` cuts it.
+    wide; a sheet with `intervals_below` cuts it. shared_above: a terminal shows columns of text with one value above the table.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Sheet:
     intervals_below: bool = False
     highlight_diagonal: bool = False
     long_text: Literal["keep", "cut", "wrap"] = "keep"
+    shared_above: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -36,16 +37,19 @@ MAX_FIRST_TEXT, MAX_TEXT = 16, 12
 """Width in characters to which a sheet cuts its first column and its other columns of text."""
 
 
-def render_summary(summary: Summary) -> RenderableType:
-    """Return a summary as a terminal shows it: blocks with a blank line between them."""
+def render_summary(summary: Summary, *, wrap_verdict: bool = True) -> RenderableType:
+    """Return a summary as a terminal shows it: blocks with a blank line between them.
+
+    wrap_verdict: break a verdict that is wider than the terminal. In a pipe the verdict stays on one line, as for `tail -1`.
+    """
     lines: list[RenderableType] = [*map(Text, summary.heading)]
     for section in summary.sections:
         lines += _render_section(section)
     if summary.closing and summary.sections:
         lines.append(Text())
-    lines += _styled_lines(summary.closing)
+    lines += _styled_lines(summary.closing, wrap_verdict=wrap_verdict)
     if summary.verdict:
-        lines += _styled_lines([summary.verdict])
+        lines += _styled_lines([summary.verdict], wrap_verdict=wrap_verdict, are_verdicts=True)
     return Group(*lines[0 if summary.heading else 1 :])
 
 
@@ -61,18 +65,20 @@ def _render_section(section: Section) -> Iterator[RenderableType]:
         yield from _styled_lines(section.sentences)
 
 
-def _styled_lines(lines: Iterable[str]) -> Iterator[RenderableType]:
+def _styled_lines(lines: Iterable[str], *, wrap_verdict: bool = True, are_verdicts: bool = False) -> Iterator[RenderableType]:
     style = ""
     for line in lines:
         first_word = line.partition(" ")[0].rstrip(":.")
         style = STYLES.get(first_word, "") if first_word else style.removeprefix("bold ")
         indent = len(line) - len(line.lstrip())
-        text = Text(line[indent:], style=style)
-        yield Padding(text, (0, 0, 0, indent), expand=False) if indent and "\n" not in line else Text(line, style=style)
+        whole = not wrap_verdict and (are_verdicts or style.startswith("bold"))
+        text = Text(line[indent:], style=style, no_wrap=whole or None, overflow="ignore" if whole else None)
+        yield Padding(text, (0, 0, 0, indent), expand=False) if indent and "\n" not in line else text
 
 
 def render_sheet(sheet: Sheet) -> RenderableType:
     """Return a sheet as a table under its title; a title of the table itself would wrap at the width of the table."""
+    sheet, shared = _without_shared_columns(sheet) if sheet.shared_above else (sheet, "")
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.padding = (0, 0, 0, 0 if sheet.highlight_diagonal else 1)
     for index in range(len(sheet.columns)):
@@ -82,13 +88,27 @@ def render_sheet(sheet: Sheet) -> RenderableType:
         if sheet.highlight_diagonal:
             cells[at + 1].stylize("bold")
         table.add_row(*cells)
-    return Group(Text(sheet.title, style="bold"), table) if sheet.title else table
+    above = [*([Text(sheet.title, style="bold")] if sheet.title else []), *([Text(shared)] if shared else [])]
+    return Group(*above, table) if above else table
+
+
+def _without_shared_columns(sheet: Sheet) -> tuple[Sheet, str]:
+    """Return a sheet without the columns of text in which all rows are equal, and a line that says them."""
+    shared = [
+        index
+        for index in range(len(sheet.columns))
+        if is_text_column(sheet, index) and len(sheet.rows) > 1 and len({row[index] for row in sheet.rows}) == 1
+    ]
+    kept = [index for index in range(len(sheet.columns)) if index not in shared]
+    rows = tuple(tuple(row[index] for index in kept) for row in sheet.rows)
+    words = ", ".join(f"{sheet.columns[index]} {cell_text(sheet.rows[0][index])}" for index in shared)
+    return replace(sheet, columns=tuple(sheet.columns[index] for index in kept), rows=rows), f"All: {words}" if shared else ""
 
 
 def _add_column(table: Table, sheet: Sheet, index: int) -> None:
     column, is_text = sheet.columns[index], is_text_column(sheet, index)
     is_rate = any(isinstance(row[index], dict) for row in sheet.rows)
-    is_cut = is_text and (sheet.intervals_below or sheet.long_text == "cut")
+    is_cut = is_text and not sheet.shared_above and (sheet.intervals_below or sheet.long_text == "cut")
     is_wrapped = (is_text and sheet.long_text == "wrap") or (is_rate and not sheet.intervals_below)
     least_width = 3 if sheet.highlight_diagonal else max(map(len, column.split() or [""])) if is_wrapped and is_text else None
     table.add_column(
