@@ -72,7 +72,7 @@ def path_after(args: Sequence[str], *options: str) -> Path | None:
         if word.startswith("--"):
             name, equals, value = word.partition("=")
         else:
-            letters = word[1:].lstrip(FLAG_LETTERS)
+            letters = word[1:].lstrip(FLAG_LETTERS) if word.startswith("-") else ""
             name, equals, value = f"-{letters[:1]}", letters[1:], letters[1:]
         if name in options and (equals or at + 1 < len(args)):
             return Path(value if equals else args[at + 1])

@@ -107,7 +107,7 @@ def format_summary(summary: Summary, table_format: TableFormat) -> str:
         return writers[table_format](summary)
     console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False)
     with console.capture() as captured:
-        console.print(render_summary(summary, wrap_verdict=console.is_terminal), crop=False)
+        console.print(render_summary(summary, None if console.is_terminal else console.width))
     return "\n".join(line.rstrip() for line in captured.get().removesuffix("\n").split("\n"))
 
 

@@ -39,12 +39,12 @@ def test_refuses_a_file_as_directory(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("words", ["-o kept", "-okept", "-qo kept", "-qokept", "--out kept", "--out=kept", "-m mnet -o kept"])
+@pytest.mark.parametrize("words", ["-o kept", "-okept", "-qo kept", "-qokept", "--out kept", "--out=kept", "-m mobilenet -o kept"])
 def test_finds_the_path_of_an_option(words: str) -> None:
     assert log.path_after(["evaluate", *words.split()], "--out", "-o") == Path("kept")
 
 
-@pytest.mark.parametrize("words", ["-mokept", "-o", "-q", "o kept"])
+@pytest.mark.parametrize("words", ["-mokept", "-o", "-q", "o kept", "none"])
 def test_finds_no_other_path(words: str) -> None:
     assert log.path_after(["evaluate", *words.split()], "--out", "-o") is None
 

@@ -70,10 +70,12 @@ def test_no_line_of_a_pipe_ends_in_blanks(capsys: pytest.CaptureFixture[str]) ->
     assert not [line for line in capsys.readouterr().out.splitlines() if line != line.rstrip()]
 
 
-def test_a_verdict_of_a_pipe_is_one_line() -> None:
-    summary = Summary(("heading",), closing=("word " * 30, f"DISAGREE: {'word ' * 30}"), verdict=f"robust accuracy {'word ' * 30}")
-    lines = format_summary(summary, TableFormat.table).splitlines()
-    assert [len(line) > 80 for line in lines] == [False, False, False, True, True]
+def test_no_word_of_a_verdict_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    verdict = f"robust accuracy 61.0 % {'word ' * 11}worst class Shirt 6.2 %."
+    heading, *lines = format_summary(Summary(("heading",), verdict=verdict), TableFormat.table).splitlines()
+    assert (heading, len(lines), " ".join(lines)) == ("heading", 2, verdict)
+    assert min(map(len, lines)) > 30
 
 
 def all_commands(group: Any = None) -> list[Any]:

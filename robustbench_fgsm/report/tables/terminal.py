@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -37,19 +38,19 @@ MAX_FIRST_TEXT, MAX_TEXT = 16, 12
 """Width in characters to which a sheet cuts its first column and its other columns of text."""
 
 
-def render_summary(summary: Summary, *, wrap_verdict: bool = True) -> RenderableType:
+def render_summary(summary: Summary, verdict_width: int | None = None) -> RenderableType:
     """Return a summary as a terminal shows it: blocks with a blank line between them.
 
-    wrap_verdict: break a verdict that is wider than the terminal. In a pipe the verdict stays on one line, as for `tail -1`.
+    verdict_width: columns in which verdicts are broken into lines of about equal length; None to leave it to the terminal.
     """
     lines: list[RenderableType] = [*map(Text, summary.heading)]
     for section in summary.sections:
         lines += _render_section(section)
     if summary.closing and summary.sections:
         lines.append(Text())
-    lines += _styled_lines(summary.closing, wrap_verdict=wrap_verdict)
+    lines += _styled_lines(summary.closing)
     if summary.verdict:
-        lines += _styled_lines([summary.verdict], wrap_verdict=wrap_verdict, are_verdicts=True)
+        lines += _styled_lines([summary.verdict if verdict_width is None else _broken_evenly(summary.verdict, verdict_width)])
     return Group(*lines[0 if summary.heading else 1 :])
 
 
@@ -65,15 +66,21 @@ def _render_section(section: Section) -> Iterator[RenderableType]:
         yield from _styled_lines(section.sentences)
 
 
-def _styled_lines(lines: Iterable[str], *, wrap_verdict: bool = True, are_verdicts: bool = False) -> Iterator[RenderableType]:
+def _broken_evenly(text: str, width: int) -> str:
+    """Return text in as few lines as its width needs, so narrow that no line holds a last word alone."""
+    lines = textwrap.wrap(text, width)
+    widths = (one for one in range(1, width + 1) if len(textwrap.wrap(text, one, break_long_words=False)) <= len(lines))
+    return "\n".join(textwrap.wrap(text, next(widths, width), break_long_words=False))
+
+
+def _styled_lines(lines: Iterable[str]) -> Iterator[RenderableType]:
     style = ""
     for line in lines:
         first_word = line.partition(" ")[0].rstrip(":.")
         style = STYLES.get(first_word, "") if first_word else style.removeprefix("bold ")
         indent = len(line) - len(line.lstrip())
-        whole = not wrap_verdict and (are_verdicts or style.startswith("bold"))
-        text = Text(line[indent:], style=style, no_wrap=whole or None, overflow="ignore" if whole else None)
-        yield Padding(text, (0, 0, 0, indent), expand=False) if indent and "\n" not in line else text
+        text = Text(line[indent:], style=style)
+        yield Padding(text, (0, 0, 0, indent), expand=False) if indent and "\n" not in line else Text(line, style=style)
 
 
 def render_sheet(sheet: Sheet) -> RenderableType:
