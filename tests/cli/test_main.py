@@ -52,7 +52,7 @@ def test_no_command_shows_help(run: Run) -> None:
         ("compare --model nosuch", "choose from mlp300, mlp600, mlp900, resnet18, smallcnn"),
         ("compare --model resnet", "did you mean resnet18?"),
         ("compare --model resnet18 --eps 8", "did you mean 8/255?"),
-        ("compare --model resnet18 --eps -1", "epsilon must be a finite number >= 0, got -1"),
+        ("compare --model resnet18 --eps -1", "epsilon must be a finite number >= 0 of float32, got -1"),
         ("compare --model resnet18 --norm 0.5", "norm must be inf, 1, 2 or any real p >= 1, got 0.5"),
         ("compare --model resnet18 --data nosuch", "choose from"),
         ("compare --model resnet18 --data fashion_mnist", "did you mean fashion-mnist?"),
