@@ -30,6 +30,9 @@ UNCHANGED_OPERATORS = {
 }
 """Operators that newer sets only open to more types, and attributes that concern those types alone."""
 
+NONZERO_OPERATORS = {"Concat", "Gather", "Identity", "Mul", "Reshape", "Slice", "Squeeze", "Unsqueeze"}
+"""Operators that make no zero of numbers without one."""
+
 REDUCTION_OPERATORS = {f"Reduce{name}" for name in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")}
 """Newer sets take their axes as an input."""
 
@@ -43,9 +46,11 @@ def downgrade_opset(model: Any, file_name: str) -> Any:
     opset = next((entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
     version = 0 if opset is None else opset.version
     constants = _constant_arrays(model.graph)
+    nonzero = _nonzero_shapes(model.graph, constants)
     _expand_gelu(model.graph)
     for node in list(model.graph.node):
-        _drop_allowzero(node, constants)
+        if node.op_type == "Reshape" and node.input[1] in nonzero:
+            _drop_attributes(node, "allowzero")
         if version > MAX_OPSET and node.domain in ("", "ai.onnx") and _operator_changed(node.op_type, version):
             _downgrade_node(node, constants, model.graph, file_name, version)
     if opset is not None:
@@ -116,12 +121,15 @@ def _drop_attributes(node: Any, *names: str) -> None:
     node.attribute.extend(kept)
 
 
-def _drop_allowzero(node: Any, constants: dict[str, Any]) -> None:
-    """Drop `allowzero` if the shape is known and has no zero."""
-    if node.op_type == "Reshape" and _attributes(node).get("allowzero"):
-        shape = constants.get(node.input[1])
-        if shape is not None and (numpy_helper.to_array(shape) != 0).all():
-            _drop_attributes(node, "allowzero")
+def _nonzero_shapes(graph: Any, constants: dict[str, Any]) -> set[str]:
+    """Return the names of whole numbers without a zero: constants, lengths of axes of images, and what is made of both."""
+    integers = {name: tensor for name, tensor in constants.items() if tensor.data_type == onnx.TensorProto.INT64}
+    found = {name for name, tensor in integers.items() if numpy_helper.to_array(tensor).all()}
+    for node in graph.node:
+        parts = node.input if node.op_type in ("Concat", "Mul") else node.input[:1]
+        if node.op_type == "Shape" or (node.op_type in NONZERO_OPERATORS and found.issuperset(parts)):
+            found.update(node.output)
+    return found
 
 
 def _splits_evenly(node: Any, graph: Any) -> bool:

@@ -83,6 +83,24 @@ def test_removes_allowzero_without_a_zero(shape: list[int], plain: bool) -> None
     assert (not adapted.graph.node[0].attribute) == plain
 
 
+def reshaped_by_lengths(factor: int) -> Any:
+    """A graph whose new shape is (images * factor, 2), as the exporter of PyTorch 2.10 writes it."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["lengths"]),
+        helper.make_node("Gather", ["lengths", "first"], ["images"]),
+        helper.make_node("Mul", ["images", "factor"], ["rows"]),
+        helper.make_node("Concat", ["rows", "width"], ["shape"], axis=0),
+        helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=1),
+    ]
+    return model(*nodes, opset=18, first=[0], factor=[factor], width=[2])
+
+
+def test_lengths_of_axes_are_not_zero() -> None:
+    assert torch.equal(run(reshaped_by_lengths(3), X), X.view(6, 2))
+    with pytest.raises(NotImplementedError, match="allowzero"):
+        run(reshaped_by_lengths(0), X)
+
+
 def test_older_models_keep_their_set() -> None:
     assert downgrade_opset(model(helper.make_node("Relu", ["x"], ["y"]), opset=13), "here").opset_import[0].version == 13
     assert downgrade_opset(model(helper.make_node("Relu", ["x"], ["y"]), opset=20), "here").opset_import[0].version == 17
