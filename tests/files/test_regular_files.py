@@ -119,7 +119,7 @@ def test_names_a_file_that_the_user_must_correct(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert require_file(tmp_path / "file", "data must be a file", DataError) == tmp_path / "file"
     for path, found in {tmp_path / "none": ", which does not exist", tmp_path / ("x" * 5000): r" \(File name too long\)"}.items():
-        with pytest.raises(DataError, match=f"data must be a file, got {path}{found}: check the path"):
+        with pytest.raises(DataError, match=f"data must be a file, got {str(path)[:150]}.*{found}: check the path"):
             require_file(path, "data must be a file", DataError)
 
 
