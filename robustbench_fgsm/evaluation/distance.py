@@ -21,6 +21,7 @@ from robustbench_fgsm.evaluation.result import Evaluation
 from robustbench_fgsm.feature_values import FeatureArray
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, DistanceOptions, RunOptions
+from robustbench_fgsm.printable_text import printable_document
 from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import DEFAULT_MAX_EPSILON, UNTARGETED
 from robustbench_fgsm.stats.distance import ImageDistances, image_distances
@@ -54,7 +55,7 @@ class Distances:
         from robustbench_fgsm.report.tables.html import summary_to_html
         from robustbench_fgsm.report.tables.sheet import Section, Summary
 
-        document = self.evaluation.to_dict()
+        document = printable_document(self.evaluation.to_dict())
         return summary_to_html(Summary(heading(document), (Section(tuple(distance_sheets(document))),)))
 
     def to_dict(self) -> dict[str, Any]:

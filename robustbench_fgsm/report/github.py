@@ -7,6 +7,7 @@ from pathlib import Path
 
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.files.regular_files import open_to_append, translate_os_errors
+from robustbench_fgsm.printable_text import printable_lines
 from robustbench_fgsm.report.tables.text import epsilon_text
 
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -34,7 +35,7 @@ def error_annotation(message: str, *, file: str = "", line: int | None = None, t
 
 def _escape(text: str, others: str = "") -> str:
     """Return text with per cent signs, ends of lines and other characters as `%XX`, so that it cannot begin another command."""
-    return "".join(f"%{ord(character):02X}" if character in f"%\r\n{others}" else character for character in text)
+    return "".join(f"%{ord(letter):02X}" if letter in f"%\n{others}" else letter for letter in printable_lines(text))
 
 
 def append_job_summary(markdown: str) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.files.atomic_files import atomic_replace
 from robustbench_fgsm.files.regular_files import create_file
-from robustbench_fgsm.printable_text import printable
+from robustbench_fgsm.printable_text import escape_formula, printable
 from robustbench_fgsm.runs.read import SavedRun
 from robustbench_fgsm.spec import NO_CLASS, AttackSpec
 from robustbench_fgsm.stats.tally import BatchOutcomes
@@ -124,7 +124,7 @@ def _write_csv(run: SavedRun, file: Path) -> None:
 
 
 def _plain_text(cell: Any) -> Any:
-    return printable(cell) if isinstance(cell, str) else cell
+    return escape_formula(printable(cell)) if isinstance(cell, str) else cell
 
 
 def _write_jsonl(run: SavedRun, file: Path) -> None:

@@ -14,6 +14,7 @@ def test_annotation_escapes_what_would_end_it() -> None:
     assert error_annotation("50 % lost\n::stop-commands::x", file="a,b:c.py", line=3, title="t") == (
         "::error file=a%2Cb%3Ac.py,line=3,title=t::50 %25 lost%0A::stop-commands::x"
     )
+    assert error_annotation("a\x1b[1m\rb", title="x\u202e:") == r"::error title=x\u202e%3A::a\x1b[1m\rb"
     assert error_annotation("lost") == "::error title=rfgsm::lost"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from robustbench_fgsm.evaluation.document import Document
+from robustbench_fgsm.printable_text import printable_document
 from robustbench_fgsm.report.documents.sentences import LIMITATION_NOTE, invalid_sentences, warning_sentences
 from robustbench_fgsm.report.tables.sheet import Cell, Section, Sheet, Summary
 from robustbench_fgsm.report.tables.text import count_text, epsilon_text, epsilon_unit_text, model_text
@@ -197,6 +198,7 @@ def decrease_label(test: Document) -> str:
 
 def failure_text(document: Document) -> str:
     """Return what moved, by how much and how sure this is, as the message of a failed test."""
+    document = printable_document(document)
     if document["invalid_reasons"]:
         return "\n".join([_verdict(document), *(f"  {reason}" for reason in document["invalid_reasons"])])
     exceeding = sorted((drop for drop in document["drops"] if drop["exceeds"]), key=lambda drop: drop["label"] is not None)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from robustbench_fgsm.printable_text import escape_formula
 from robustbench_fgsm.report.tables.sheet import Cell, Sheet, Summary
-
-FORMULA = re.compile(r"(^|[;|\t])(?=[\s,;|]*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r])")
-"""Place before a text that a spreadsheet may take for a formula: at the beginning of a cell or after a separator."""
 
 CsvRow = list[tuple[str, object]]
 """Column and cell; a list, because two columns may have one name."""
@@ -65,11 +62,6 @@ def _write(header: CsvRow, rows: Sequence[CsvRow]) -> str:
     writer.writerow([escape_formula(name) for name, _ in header])
     writer.writerows([escape_formula(value) for _, value in row] for row in rows)
     return stream.getvalue()
-
-
-def escape_formula(value: object) -> object:
-    """Return a cell for a spreadsheet: text that it would take for a formula begins with an apostrophe."""
-    return FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
 
 
 def rate_cells(name: str, rate: dict[str, Any] | None) -> CsvRow:

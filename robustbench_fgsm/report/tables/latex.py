@@ -10,6 +10,9 @@ SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "ε": r"$\varepsilon$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
@@ -34,7 +37,8 @@ def sheet_to_latex(sheet: Sheet) -> str:
 
 
 def _row(cells: list[Cell]) -> str:
-    return " & ".join(escape_latex(cell_text(cell)) for cell in cells) + r" \\"
+    words = " & ".join(escape_latex(cell_text(cell)) for cell in cells)
+    return ("{}" if words.startswith(("[", "*")) else "") + words + r" \\"  # else an argument of the command above
 
 
 def escape_latex(words: str) -> str:

@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
-from robustbench_fgsm.report.tables.csv import escape_formula, sheet_to_csv, summary_csv_files, summary_to_single_csv
+from robustbench_fgsm.report.tables.csv import sheet_to_csv, summary_csv_files, summary_to_single_csv
 from robustbench_fgsm.report.tables.sheet import Section, Sheet, Summary
 
 RATE = {"value": 0.5, "count": 1, "n": 2, "low": 0.1, "high": 0.9}
 SHEET = Sheet("rates", "Rates", ("", "job\nseconds", "rate", ""), (("ours", " 7.32\n1.5x", RATE, 3), ("=art", 0.25, "n/a", None)))
-
-
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", " =", "\u00a0=", ",="])
-def test_escapes_formulas(start: str) -> None:
-    assert escape_formula(f"{start}1+1") == f"'{start}1+1"
-    assert escape_formula(f"a{start}") == f"a{start}"
-
-
-@pytest.mark.parametrize(("cell", "shown"), [("a;=1", "a;'=1"), ("a|=1", "a|'=1"), ("a\t=1", "a\t'=1"), ("a; =1", "a;' =1")])
-def test_escapes_formulas_behind_a_separator(cell: str, shown: str) -> None:
-    assert escape_formula(cell) == shown
-
-
-def test_numbers_stay_numbers() -> None:
-    assert escape_formula(-0.25) == -0.25
-    assert escape_formula(None) is None
 
 
 def test_rates_take_five_columns() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from robustbench_fgsm.report.tables.latex import escape_latex, sheet_to_latex, summary_to_latex
 from robustbench_fgsm.report.tables.sheet import Section, Sheet, Summary
 from robustbench_fgsm.stats.rate import Rate
@@ -20,6 +22,13 @@ def test_a_table() -> None:
 
 def test_special_characters() -> None:
     assert escape_latex("\\~^{}$#\n%") == r"\textbackslash{}\textasciitilde{}\textasciicircum{}\{\}\$\# \%"
+    assert escape_latex("<|>") == r"\textless{}\textbar{}\textgreater{}"
+
+
+@pytest.mark.parametrize("name", ["[2cm]", "*"])
+def test_no_name_is_an_argument_of_the_command_above(name: str) -> None:
+    sheet = Sheet("classes", "", (name, "n"), ((name, 4),))
+    assert sheet_to_latex(sheet).splitlines()[3:7] == [r"\toprule", rf"{{}}{name} & n \\", r"\midrule", rf"{{}}{name} & 4 \\"]
 
 
 def test_sentences_are_comments() -> None:
