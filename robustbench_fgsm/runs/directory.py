@@ -63,8 +63,10 @@ def settings_in_result(result: Mapping[str, Any]) -> dict[str, Any]:
     return torch | ({"max_bad": bad.get("allowed")} if isinstance(bad, dict) else {})
 
 
-def same_outputs(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Return True if outputs are finite and differ by rounding alone."""
+def same_outputs(one: Sequence[float], other: object) -> bool:
+    """Return True if the other value is a list of outputs too, all are finite, and they differ by rounding alone."""
+    if not (isinstance(other, list) and all(isinstance(output, int | float) for output in other)):
+        return False
     scale = max(map(abs, one), default=0.0)
     pairs = zip(one, other, strict=False)
     return len(one) == len(other) and all(abs(first - second) <= OUTPUT_TOLERANCE * scale < math.inf for first, second in pairs)

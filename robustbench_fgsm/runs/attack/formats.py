@@ -103,8 +103,9 @@ def _safetensors_images(file: Path) -> Tensor:
 
 
 def _write_npz(file: Path, shard: AdversarialShard) -> None:
+    arrays: dict[str, Any] = {"images": shard.images.numpy(), **shard.record.to_columns()}
     with create_file(file) as stream:
-        np.savez(stream, allow_pickle=False, images=shard.images.numpy(), **shard.record.to_columns())
+        np.savez(stream, **arrays)
 
 
 def _npz_columns(file: Path) -> ShardColumns:
