@@ -9,7 +9,8 @@ from __future__ import annotations
 import atexit
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -168,12 +169,29 @@ def join_world() -> World:
         on_gpu = torch.cuda.is_available() and dist.is_nccl_available()
         if on_gpu:
             torch.cuda.set_device(local_rank % torch.cuda.device_count())
-        dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=size, timeout=BARRIER_TIMEOUT
-        )
+        backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+        with _output_to_stderr():
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=BARRIER_TIMEOUT)
         if not on_gpu:  # gloo's threads abort a process that exits while they run; NCCL may wait for lost processes
             atexit.register(leave_world)
     return World(rank, size, local_rank, under_torchrun=True, store=store)
+
+
+@contextmanager
+def _output_to_stderr() -> Iterator[None]:
+    """Send to standard error what C++ code prints, as gloo of PyTorch 2.10 does: standard output holds the result alone."""
+    try:
+        kept = os.dup(1)
+    except OSError:  # standard output is closed
+        yield
+        return
+    try:
+        with suppress(OSError):  # standard error is closed
+            os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def agree_on_launch_id(store: Store, rank: int, size: int) -> int:
