@@ -43,7 +43,7 @@ def method_options(page: str) -> dict[str, Any]:
     found = METHOD.search(page)
     words = found[1].split() if found else []
     named = {
-        word[2:].replace("-", "_"): after for word, after in zip(words, [*words[1:], ""], strict=True) if word.startswith("--")
+        word[2:].replace("-", "_"): after for word, after in zip(words, [*words, ""][1:], strict=True) if word.startswith("--")
     }
     return {name: True if name == "random_start" else value for name, value in named.items()}
 
