@@ -306,6 +306,12 @@ MISTAKES = (
         "pixels with a small gradient are not moved",
         "take gradient.sign() without a threshold: the sign does not depend on the magnitude",
     ),
+    Mistake(
+        "gradient-floor",
+        "direction",
+        "steps of small gradients are shorter, by a constant in the norm that divides the gradient",
+        "divide the gradient of the summed loss by its norm with no constant, or by its largest magnitude first",
+    ),
     Mistake("soft-sign", "direction", "a smooth function of the gradient stands in for its sign", "take gradient.sign()"),
     Mistake("masked-pixels", "direction", "only some of the pixels are moved", "move every pixel by epsilon"),
     Mistake(

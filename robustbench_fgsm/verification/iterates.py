@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustbench_fgsm.verification.evidence import Evidence
 from robustbench_fgsm.verification.methods import Method
-from robustbench_fgsm.verification.step_rule import MIN_MATCH, Fit, StepRule, find_rule, fit_rule, rule_of
+from robustbench_fgsm.verification.step_rule import MIN_MATCH, Fit, StepRule, find_rule, fit_rule, floored, rule_of
 from robustbench_fgsm.verification.trajectory import TOLERANCE, Trajectory
 
 SAME_SIZE = 2e-3
@@ -75,8 +75,12 @@ def measure(method: Method, evidence: Evidence) -> Measured | None:
     if levels is not None and rule.clip == "after" and _best_fit("levels", levels, method, rule).inner_share < MIN_MATCH:
         before = replace(rule, clip="before")
         rule = before if _best_fit("levels", levels, method, before).inner_share > MIN_MATCH else rule
+    faint = paths.get("magnitudes")  # its gradients have all magnitudes, which the first call has not
+    if faint is not None and rule.direction == "sign" and method.norm == math.inf:
+        low = [one for one in floored(faint, method, rule) if _best_fit("magnitudes", faint, method, one).inner_share > MIN_MATCH]
+        rule = next(iter(low), rule)
     fits = {name: _best_fit(name, path, method, rule) for name, path in paths.items()}
-    return Measured(method, evidence, paths, fits, found, is_alone)
+    return Measured(method, evidence, paths, fits, replace(found, rule=replace(found.rule, floor=rule.floor)), is_alone)
 
 
 def _best_fit(name: str, path: Trajectory, method: Method, rule: StepRule) -> Fit:
@@ -99,6 +103,13 @@ def cosines(path: Trajectory) -> Tensor:
     """Return the cosines of what was heard at the logits with the gradient of cross-entropy, of images that are not saturated."""
     usable = (path.heard.nan_to_num().abs().amax(2) > 0) & (path.right.nan_to_num().norm(dim=2) > 1e-4)
     return torch.nn.functional.cosine_similarity(path.heard, path.right, dim=2)[usable]
+
+
+def loss_scale(path: Trajectory) -> float:
+    """Return what was back-propagated over the gradient of the summed cross-entropy: 1 over the batch size for a mean."""
+    heard, right = path.heard.nan_to_num().norm(dim=2), path.right.nan_to_num().norm(dim=2)
+    usable = (heard > 0) & (right > 1e-4)
+    return float((heard / right)[usable].median()) if bool(usable.any()) else 1.0
 
 
 def climbs(path: Trajectory, fit: Fit) -> bool:

@@ -24,6 +24,18 @@ L2_WIDTH = 2e-4
 MAX_VALUES = 50_000
 """Number of pixels of which the size of a step is read."""
 
+FLOOR_WIDTH = 0.02
+"""Relative difference of a gradient from a threshold within which rounding may decide."""
+
+LEAST_STEP = 1e-5
+"""Length of a step below which float32 images do not tell it."""
+
+SHORTER = 5e-4
+"""Relative difference by which a step is shorter than the others."""
+
+FLOOR_ROUNDS = 20
+"""Number of rounds in which the size of a step and the floor are measured in turn."""
+
 INSIDE = 1e-5
 """Relative distance from the surface of a ball within which an iterate counts as on it."""
 
@@ -40,6 +52,8 @@ class StepRule:
         clip: bounds [0, 1] after the projection, before it, only for the returned images, or not at all.
         radius: radius of the ball over epsilon.
         decay: weight of earlier gradients.
+        floor: magnitude that is added to the L2 norm of a gradient, or the least divisor (`floor_is_least`); for signs, the
+            magnitude up to which a pixel does not move. In the units of what was back-propagated.
     """
 
     base: str = "iterate"
@@ -49,6 +63,8 @@ class StepRule:
     clip: str = "after"
     radius: float = 1.0
     decay: float = 1.0
+    floor: float = 0.0
+    floor_is_least: bool = False
 
     def deviations(self, other: StepRule) -> list[str]:
         """Return the names of the parts that differ from another rule."""
@@ -116,8 +132,8 @@ def fit_rule(path: Trajectory, method: Method, rule: StepRule, size: float | Non
     direction, doubtful = _directions(path, rule)
     base = path.points.double() if rule.base == "iterate" else x.expand_as(path.points)
     centre = {"image": x.expand_as(after), "iterate": base, "zero": torch.zeros_like(after)}[rule.centre]
-    along = ((after - base) * direction).nan_to_num().sum()
-    way = -1 if float(along) < 0 else 1
+    along = ((after - base) * direction).nan_to_num().flatten(2).sum(2).sign()  # an image may come back as an earlier iterate
+    way = -1 if float(along.sum()) < 0 else 1
     direction = way * direction
     radius = rule.radius * epsilon if rule.centre != "iterate" else math.inf
     is_least = False
@@ -128,7 +144,8 @@ def fit_rule(path: Trajectory, method: Method, rule: StepRule, size: float | Non
     if rule.clip == "at the end":
         is_last = torch.arange(len(after)).unsqueeze(1) == path.counts - 1
         predicted = torch.where(is_last.view(*is_last.shape, 1, 1, 1), predicted.clamp(0, 1), predicted)
-    width = TOLERANCE + (0.0 if rule.direction == "sign" else L2_WIDTH * step * float(direction.nan_to_num().abs().max()))
+    largest = direction.nan_to_num().abs().flatten(2).amax(2).view(*direction.shape[:2], 1, 1, 1)
+    width = TOLERANCE + (0.0 if rule.direction == "sign" else L2_WIDTH * step) * largest
     counted = after.isfinite() & path.gradients.isfinite() & ~doubtful
     wrong = counted & ~((after - predicted).abs() <= width)
     images, last = torch.arange(len(path.counts)), path.counts - 1
@@ -172,9 +189,11 @@ def _directions(path: Trajectory, rule: StepRule) -> tuple[Tensor, Tensor]:
     none = torch.zeros_like(total, dtype=torch.bool)
     if rule.direction == "sign":
         share = 0.0 if fixed_gradient_of(path.call.model) is not None else UNDECIDABLE_SHARE  # each pixel's gradient is exact
-        return total.sign(), (total != 0) & (total.abs() < share * largest)
+        near = (total.abs() - rule.floor).abs() < FLOOR_WIDTH * rule.floor
+        return total.sign() * (total.abs() > rule.floor), (total != 0) & ((total.abs() < share * largest) | near)
     if rule.direction == "L2":
-        return total / _lengths(total), none
+        lengths = _lengths(total)
+        return total / (lengths.clamp_min(rule.floor) if rule.floor_is_least else lengths + rule.floor), none
     if rule.direction == "largest":
         return total / largest, none
     if rule.direction == "L2 of the batch":
@@ -215,6 +234,13 @@ def _measure_size(after: Tensor, base: Tensor, centre: Tensor, direction: Tensor
         return _median(
             (moved * direction).where(inside, 0).flatten(2).sum(2) / direction.where(inside, 0).square().flatten(2).sum(2)
         )
+    lengths, sizes = moved.nan_to_num().flatten(2).norm(dim=2), _l2_sizes(base, centre, after, direction, radius)
+    return _median(sizes) if bool(sizes.isfinite().any()) else (float(lengths.max()), True)
+
+
+def _l2_sizes(base: Tensor, centre: Tensor, after: Tensor, direction: Tensor, radius: float) -> Tensor:
+    """Return the size (S, N) of each step over that of its direction; NaN if the step does not show it."""
+    free = after.isfinite() & (direction != 0) & (after > TOLERANCE) & (after < 1 - TOLERANCE)
     before, along, now = (one.where(free, 0.0).flatten(2) for one in (base - centre, direction, after - centre))
     aa, ab, bb = (before * before).sum(2), (before * along).sum(2), (along * along).sum(2)
     ac, bc = (before * now).sum(2), (along * now).sum(2)
@@ -222,11 +248,8 @@ def _measure_size(after: Tensor, base: Tensor, centre: Tensor, direction: Tensor
     turns = determinant > 1e-3 * aa * bb  # the angle before and after tells the size, wherever on the radius the step ends
     first, second = (ac * bb - bc * ab) / determinant, (bc * aa - ac * ab) / determinant
     straight = ~turns & (bb > 0) & ((after - centre).nan_to_num().flatten(2).norm(dim=2) < radius * (1 - INSIDE))
-    sizes = torch.cat([(second / first)[turns & (first > 0)], ((bc - ab) / bb)[straight]])
-    if not len(sizes):
-        lengths = moved.nan_to_num().flatten(2).norm(dim=2)
-        return float(lengths.max()), True
-    return _median(sizes)
+    sizes = torch.where(turns & (first > 0), second / first, math.nan)
+    return torch.where(straight, (bc - ab) / bb, sizes)
 
 
 def _median(values: Tensor) -> tuple[float, bool]:
@@ -239,12 +262,60 @@ def find_rule(path: Trajectory, method: Method, most: int = 2) -> Fit:
     best = fit_rule(path, method, expected)
     if best.inner_share > MIN_MATCH:
         return best
-    for count in range(1, most + 1):
+    for count in range(most + 1):
         for rule in _deviating_rules(path, method, count):
-            best = max(best, fit_rule(path, method, rule), key=lambda fit: fit.inner_share)
+            fits = [fit_rule(path, method, rule)] if count else []
+            for one in floored(path, method, rule) if count < 2 else []:
+                fits += [fit_rule(path, method, one, size) for size in (None, method.size_at(path.call.epsilon))]
+            best = max([best, *fits], key=lambda fit: fit.inner_share)
         if best.inner_share > MIN_MATCH:
             return best
     return best
+
+
+def floored(path: Trajectory, method: Method, rule: StepRule) -> list[StepRule]:
+    """Return the rule with each kind of floor that fits the lengths of the steps of small gradients; none if no step is short."""
+    after, x = path.followers.double(), path.call.x.double()
+    base = path.points.double() if rule.base == "iterate" else x.expand_as(after)
+    centre = {"image": x.expand_as(after), "iterate": base, "zero": torch.zeros_like(after)}[rule.centre]
+    radius = rule.radius * path.call.epsilon if rule.centre != "iterate" else math.inf
+    total = _sums(path.gradients.double(), rule)
+    if rule.direction == "sign":
+        free = (after > TOLERANCE) & (after < 1 - TOLERANCE) & (total != 0)
+        free &= (after - centre).abs() < radius * (1 - INSIDE) - TOLERANCE
+        is_still = (after - base).abs() <= TOLERANCE
+        still, moved = total.abs()[free & is_still], total.abs()[free & ~is_still]
+        if len(still) < (1 - MIN_MATCH) * len(moved) or not len(moved) or float(still.median()) > float(moved.median()):
+            return []
+        high = still.sort().values[int(MIN_MATCH * (len(still) - 1))]  # a few images stand still for other reasons
+        above = moved[moved > high]
+        return [replace(rule, floor=float((high * above.min()).sqrt()))] if len(above) else []
+    if rule.direction != "L2" or method.norm == math.inf:
+        return []
+    lengths = _lengths(total).view(total.shape[:2])
+    is_at_centre = (base - centre).abs().flatten(2).amax(2) == 0  # such a step shows its size up to the radius
+    sizes = torch.where(
+        is_at_centre,
+        _l2_sizes(base, centre, after, total / _lengths(total), math.inf),
+        _l2_sizes(base, centre, after, total / _lengths(total), radius),
+    ).abs()
+    known = (sizes > LEAST_STEP) & (sizes < math.inf)
+    lengths, sizes = lengths[known], sizes[known]
+    found: list[tuple[float, StepRule]] = []
+    for is_least in (False, True):
+        floor = 0.0
+        for _ in range(FLOOR_ROUNDS):  # size and floor in turn: the long gradients tell the size, the short ones the floor
+            long = lengths >= lengths.median()
+            size = (sizes * (1 if is_least else 1 + floor / lengths))[long].median()
+            is_short = sizes < (1 - SHORTER) * size
+            if not bool(is_short.any()):
+                break
+            is_short &= sizes <= sizes[is_short].quantile(0.25)  # the shortest steps tell the floor best
+            floors = (lengths * (size / sizes - (0 if is_least else 1)))[is_short]
+            floor = float(floors.median())
+        if 0 < floor < float(lengths.median()):
+            found.append((float((floors - floor).abs().median()) / floor, replace(rule, floor=floor, floor_is_least=is_least)))
+    return [one for _, one in sorted(found, key=lambda pair: pair[0])]  # of the right kind is one floor for all steps
 
 
 def _deviating_rules(path: Trajectory, method: Method, count: int) -> Iterator[StepRule]:

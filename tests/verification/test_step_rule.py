@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from robustbench_fgsm.verification.methods import Method, parse_method
-from robustbench_fgsm.verification.step_rule import MIN_MATCH, PARTS, StepRule, find_rule, fit_rule, rule_of
-from tests.verification.candidates.family import ball, box, momentum, projected, unit
+from robustbench_fgsm.verification.step_rule import MIN_MATCH, PARTS, StepRule, find_rule, fit_rule, floored, rule_of
+from tests.verification.candidates.family import above, ball, box, momentum, over, projected, unit
 from tests.verification.test_trajectory import path_of
 
 PGD, L2, MI = parse_method("pgd"), parse_method("pgd", 2), parse_method("mi-fgsm")
@@ -60,3 +60,24 @@ def test_the_way_is_that_of_the_loss() -> None:
 
 def test_the_first_choice_of_each_part_is_the_default() -> None:
     assert all(getattr(StepRule(), part) == choices[0] for part, choices in PARTS.items())
+
+
+@pytest.mark.parametrize(("is_least", "floor"), [(False, 1e-10), (False, 1e-3), (True, 1e-7), (True, 1e-5)])
+def test_the_floor_of_a_norm_is_measured(is_least: bool, floor: float) -> None:
+    attack = projected(over(lambda norm: norm.clamp_min(floor) if is_least else norm + floor), project=ball)
+    found = find_rule(path_of(attack), L2)
+    assert found.inner_share > MIN_MATCH
+    assert found.rule.floor == pytest.approx(floor, rel=1e-2)
+    assert found.rule.floor_is_least == is_least
+
+
+def test_steps_of_a_norm_without_a_floor_show_none() -> None:
+    assert floored(path_of(projected(unit, project=ball)), L2, rule_of(L2)) == []
+
+
+def test_a_threshold_of_the_sign_lies_between_pixels_that_move_and_pixels_that_stand_still() -> None:
+    path = path_of(projected(above(1e-3)))
+    (found,) = floored(path, PGD, StepRule())
+    assert found.floor == pytest.approx(1e-3, rel=0.1)
+    assert fit_rule(path, PGD, found).inner_share > MIN_MATCH
+    assert floored(path_of(projected()), PGD, StepRule()) == []

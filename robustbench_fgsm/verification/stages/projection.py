@@ -70,7 +70,7 @@ def read_projection(seen: Measured, wrong_stages: Collection[str] = ()) -> Readi
 
 def _excused_calls(seen: Measured, bad: dict[str, Fit], wrong_stages: Collection[str]) -> bool:
     """Return True if another stage explains the calls in which steps differ."""
-    made_for = {"clip": "levels", "size": "normalised", "direction": "magnitudes"}
+    made_for = {"clip": "levels", "size": "normalised"}
     known = {name for stage, name in made_for.items() if stage in wrong_stages}
     known |= {name for name in bad if carries_over(seen, name)}
     return bad.keys() <= known

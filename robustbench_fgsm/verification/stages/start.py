@@ -21,6 +21,14 @@ UNIFORM_DISTANCE = 0.02
 """Largest distance of the distribution of a start's pixels from the uniform one, as in a Kolmogorov-Smirnov test."""
 
 ON_SPHERE = 1e-5
+"""Distance over epsilon within which lengths count as equal: those of uniform points of a ball of 3,072 pixels differ by 3e-4."""
+
+MIN_STARTS = 4
+"""Fewest starts that tell a ball from its surface: one uniform point in 30 lies within `ON_SPHERE` of the surface."""
+
+KOLMOGOROV = 2.0
+"""Quantile of the Kolmogorov distribution that 1 in 1,500 samples exceeds."""
+
 RADIUS_WIDTH = 0.02
 """Relative error of the radius of a box: the largest of many draws."""
 
@@ -44,7 +52,11 @@ def read_start(method: Method, evidence: Evidence) -> Reading:
             else "none: it starts at the given images"
         )
         return wrong("randomness", "random-start-unused", text, expected, radius=0.0)
-    if any(bool((start - start[:1]).abs().max() <= 1e-6) for start in drawn if len(start) > 1):
+    first = float(drawn[0].flatten()[0])
+    if all(float((start - first).abs().max()) <= 1e-4 for start in drawn):
+        text = f"not random: every pixel of every image starts {first:+.3g} times epsilon from the given one"
+        return wrong("randomness", "start-in-wrong-ball", text, expected, radius=rounded(abs(first)))
+    if any(bool((start - start[:1]).abs().max() <= 1e-4) for start in drawn if len(start) > 1):
         return wrong("randomness", "start-in-wrong-ball", "one draw serves all images of a batch", expected)
     if method.start == "signs":
         return _signs(method, pixels, expected)
@@ -98,11 +110,16 @@ def _sphere(drawn: list[Tensor], expected: str) -> Reading:
         within = f", {numbers['distribution']} within {box:.3g} times epsilon of each pixel" if box <= 1.01 else ""
         text = f"outside the L2 ball: {low:.3g} to {high:.3g} times epsilon away{within}"
         return wrong("randomness", "start-in-wrong-ball", text, expected, **numbers)
+    if len(radii) < MIN_STARTS:
+        text = f"{len(radii)} start{'s' * (len(radii) > 1)} only, {low:.5f} to {high:.5f} times epsilon away: too few to tell"
+        return unmeasured("randomness", f"{text} the ball from its surface")
     if low > 1 - ON_SPHERE:
         text = f"on the sphere of radius epsilon, never inside the ball: {low:.6f} to {high:.6f} times epsilon away"
         return wrong("randomness", "start-on-sphere", text, expected, **numbers)
-    if high < 0.9 or low == high:
-        text = f"{low:.3g} to {high:.3g} times epsilon away"
+    if high < 0.9 or high - low < ON_SPHERE:
+        text = f"{low:.5g} to {high:.5g} times epsilon away"
         return wrong("randomness", "start-in-wrong-ball", text, expected, **numbers)
-    kind = "uniform in the ball" if low > 0.98 else "inside the ball"
+    share = (radii ** drawn[0][0].numel()).sort().values  # of a uniform point: uniform in [0, 1]
+    apart = float((share - torch.linspace(0, 1, len(share), dtype=share.dtype)).abs().max())
+    kind = "uniform in the ball" if apart < KOLMOGOROV / math.sqrt(len(share)) else "inside the ball"
     return ok("randomness", f"{kind}, {low:.4g} to {high:.4g} times epsilon away", expected, **numbers)

@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.verification.iterates import ROUGH_MATCH, SAME_SIZE, Measured, climbs, moves
+from robustbench_fgsm.verification.iterates import ROUGH_MATCH, SAME_SIZE, Measured, climbs, loss_scale, moves
 from robustbench_fgsm.verification.methods import Method
 from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.step_rule import MIN_MATCH, fit_rule, rule_of
 from robustbench_fgsm.verification.trajectory import TOLERANCE
+
+HARMLESS_FLOOR = 1e-8
+"""Floor in the norm of the summed loss's gradient below which short steps are accepted: float32 hardly tells such losses from 0."""
 
 
 def read_step_direction(seen: Measured) -> Reading:
@@ -43,18 +46,24 @@ def read_step_direction(seen: Measured) -> Reading:
     if "direction" in seen.deviations:
         causes = {"gradient": "raw-gradient", "L2 of the batch": "batch-coupled"}
         return wrong("direction", causes.get(rule.direction, "wrong-norm"), text, expected)
-    faint = seen.fits.get("magnitudes")
-    if faint is not None and faint.inner_share < MIN_MATCH:
-        inner = slice(None) if len(faint.wrong) == 1 else slice(-1)
-        lost = seen.paths["magnitudes"].gradients[inner][faint.wrong[inner]].abs()
-        return wrong(
-            "direction",
-            "gradient-threshold",
-            f"{text}, but other steps for |gradient| below {float(lost.max()):.2g}",
-            expected,
-            threshold=rounded(float(lost.max())),
-        )
+    if rule.floor:
+        return _floor(seen, text, expected)
     return ok("direction", text, expected)
+
+
+def _floor(seen: Measured, text: str, expected: str) -> Reading:
+    """Read the magnitude below which steps are shorter: a tiny one leaves float32 images as they are."""
+    floor, scale, batch = seen.rule.floor, loss_scale(seen.main), len(seen.main.counts)
+    whole = floor / scale
+    about = "" if abs(scale - 1) < SAME_SIZE else f" ({whole:.2g} of the summed loss, in a batch of {batch})"
+    numbers = {"floor": rounded(floor), "floor_of_sum": rounded(whole)}
+    if seen.rule.direction == "sign":
+        text = f"{text}, but no step for |gradient| below {floor:.2g}{about}"
+        return wrong("direction", "gradient-threshold", text, expected, threshold=rounded(floor))
+    text = f"{text}, with a floor of {floor:.2g} in the norm{about}"
+    if whole < HARMLESS_FLOOR:
+        return ok("direction", f"{text}: shorter steps only for gradients as small", expected, **numbers)
+    return wrong("direction", "gradient-floor", f"{text}: steps of smaller gradients are shorter", expected, **numbers)
 
 
 def read_step_size(seen: Measured) -> Reading:

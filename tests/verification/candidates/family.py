@@ -16,9 +16,9 @@ from torch.nn import functional
 Attack = Callable[..., Any]
 
 
-def gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+def gradient(model: nn.Module, x: Tensor, y: Tensor, reduction: str = "sum") -> Tensor:
     leaf = x.detach().clone().requires_grad_()
-    found: Tensor = torch.autograd.grad(functional.cross_entropy(model(leaf), y, reduction="sum"), leaf)[0]
+    found: Tensor = torch.autograd.grad(functional.cross_entropy(model(leaf), y, reduction=reduction), leaf)[0]
     return found
 
 
@@ -29,6 +29,11 @@ def lengths(values: Tensor) -> Tensor:
 
 def unit(grad: Tensor) -> Tensor:
     return grad / lengths(grad)
+
+
+def over(floor: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return the direction of libraries that keep the norm of a gradient from zero."""
+    return lambda grad: grad / floor(grad.flatten(1).norm(dim=1)).view(-1, 1, 1, 1)
 
 
 def over_l1(grad: Tensor) -> Tensor:
@@ -65,13 +70,14 @@ def projected(
     project: Callable[[Tensor, float], Tensor] = box,
     start: Callable[[Tensor, float], Tensor] = at_image,
     steps: int = 10,
+    reduction: str = "sum",
 ) -> Attack:
     """PGD with exchangeable parts."""
 
     def pgd(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
         x_adv = start(x, epsilon)
         for _ in range(steps):
-            x_adv = x_adv + size(epsilon) * direction(gradient(model, x_adv, y))
+            x_adv = x_adv + size(epsilon) * direction(gradient(model, x_adv, y, reduction))
             x_adv = (x + project(x_adv - x, epsilon)).clamp(0, 1)
         return x_adv
 
@@ -170,6 +176,10 @@ RIGHT: dict[str, tuple[Attack, dict[str, Any]]] = {
         {"method": "pgd", "steps": 7, "step_size": "2/255", "random_start": True},
     ),
     "pgd in l2": (projected(unit, project=ball, start=in_ball), {"method": "pgd", "norm": "2", "random_start": True}),
+    "pgd in l2, tiny constant": (
+        projected(over(lambda norm: norm + 1e-10), project=ball, reduction="mean"),
+        {"method": "pgd", "norm": "2"},
+    ),
     "pgd in l2, clip first": (clips_before_projection, {"method": "pgd", "norm": "2"}),
     "pgd, each success": (keeps_each_success, {"method": "pgd"}),
     "pgd, the rest": (attacks_the_rest, {"method": "pgd"}),
@@ -256,6 +266,19 @@ def last_update_lost(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> 
     return x_adv
 
 
+def above(threshold: float) -> Callable[[Tensor], Tensor]:
+    """Return the sign of gradients above a threshold."""
+    return lambda grad: grad.sign() * (grad.abs() > threshold)
+
+
+def one_floored_step(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
+    return (x + epsilon * over(lambda norm: norm.clamp_min(1e-6))(gradient(model, x, y, "mean"))).clamp(0, 1)
+
+
+def from_one_corner(x: Tensor, epsilon: float) -> Tensor:
+    return x + (x + epsilon * (2 * torch.rand_like(x) - 1)).clamp(-epsilon, epsilon)
+
+
 PGD, L2 = {"method": "pgd"}, {"method": "pgd", "norm": "2", "random_start": True}
 WRONG: dict[str, tuple[Attack, dict[str, Any], str, str | None]] = {
     "1 first gradient": (first_gradient, PGD, "steps", "iterates-on-first-gradient"),
@@ -290,5 +313,21 @@ WRONG: dict[str, tuple[Attack, dict[str, Any], str, str | None]] = {
     "no sign": (projected(lambda grad: 10 * grad), PGD, "direction", "raw-gradient"),
     "sign in l2": (projected(torch.sign, project=ball), {"method": "pgd", "norm": "2"}, "direction", "wrong-norm"),
     "step of a third": (projected(size=lambda epsilon: epsilon / 3), PGD, "size", "wrong-step-size"),
+    "floor in l2": (
+        projected(over(lambda norm: norm.clamp_min(1e-6)), project=ball, start=in_ball, reduction="mean"),
+        L2,
+        "direction",
+        "gradient-floor",
+    ),
+    "constant in l2": (
+        projected(over(lambda norm: norm + 1e-4), project=ball, reduction="mean"),
+        {"method": "pgd", "norm": "2"},
+        "direction",
+        "gradient-floor",
+    ),
+    "floor in one step": (one_floored_step, {"method": "fgm"}, "direction", "gradient-floor"),
+    "threshold": (projected(above(1e-6)), PGD, "direction", "gradient-threshold"),
+    "faint threshold": (projected(above(1e-11)), PGD, "direction", "gradient-threshold"),
+    "start in a corner": (projected(start=from_one_corner), {**PGD, "random_start": True}, "randomness", "start-in-wrong-ball"),
     "rounded share": (projected(size=lambda epsilon: round(epsilon / 4, 2)), PGD, "size", "wrong-step-size"),
 }

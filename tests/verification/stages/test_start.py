@@ -17,16 +17,20 @@ from robustbench_fgsm.verification.methods import parse_method
 from robustbench_fgsm.verification.reading import Reading
 from robustbench_fgsm.verification.stages.start import read_start
 from robustbench_fgsm.verification.verify import run_calls
-from tests.verification.candidates.family import ball, in_ball, in_box, on_sphere, projected, unit
+from tests.verification.candidates.family import ball, from_one_corner, in_ball, in_box, on_sphere, projected, unit
+
+NAMES = ("rows", "rows, other images", "rows, repeated", "rows, repeated at once", "rows, other seed", "rows, third seed")
 
 
 def start_of(
-    start: Callable[[Tensor, float], Tensor], norm: str = "inf", project: Callable[[Tensor, float], Tensor] | None = None
+    start: Callable[[Tensor, float], Tensor],
+    norm: str = "inf",
+    project: Callable[[Tensor, float], Tensor] | None = None,
+    names: tuple[str, ...] = NAMES,
 ) -> Reading:
     method = parse_method("pgd", norm, 1, start=True)
     attack: Any = projected(unit, project=project or ball, start=start, steps=1)
     calls = build_method_calls(BenchSettings(), method, targeted=False)
-    names = ("rows", "rows, other images", "rows, repeated", "rows, repeated at once", "rows, other seed", "rows, third seed")
     return read_start(
         method, Evidence.of(run_calls(candidate_from_callable(attack), [one for one in calls if one.name in names], 600.0))
     )
@@ -47,6 +51,8 @@ def normal(x: Tensor, epsilon: float) -> Tensor:
         (lambda x, epsilon: x + epsilon * (2 * torch.rand_like(x[:1]) - 1), "inf", "start-in-wrong-ball"),
         (normal, "inf", "start-in-wrong-ball"),
         (in_ball, "2", None),
+        (from_one_corner, "inf", "start-in-wrong-ball"),
+        (lambda x, epsilon: on_sphere(x, 0.95 * epsilon), "2", "start-in-wrong-ball"),
         (lambda x, epsilon: x + epsilon * torch.rand(len(x), 1, 1, 1) * unit(torch.randn_like(x)), "2", None),
         (on_sphere, "2", "start-on-sphere"),
         (in_box, "2", "start-in-wrong-ball"),
@@ -61,3 +67,15 @@ def test_starts(start: Callable[[Tensor, float], Tensor], norm: str, cause: str 
 def test_the_radius_is_a_number() -> None:
     assert start_of(lambda x, epsilon: in_box(x, epsilon / 2)).measured["radius"] == pytest.approx(0.5, rel=0.01)
     assert start_of(on_sphere, "2").measured["radius"] == pytest.approx(1.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("start", [in_ball, on_sphere])
+def test_one_start_does_not_tell_the_ball_from_its_surface(start: Callable[[Tensor, float], Tensor]) -> None:
+    found = start_of(start, "2", names=("rows, one image",))
+    assert found.verdict == "unmeasured", found.text
+
+
+def test_points_that_are_uniform_in_the_ball_are_told_from_points_inside() -> None:
+    assert start_of(in_ball, "2").text.startswith("uniform in the ball")
+    near = start_of(lambda x, epsilon: x + epsilon * (0.99 + 0.01 * torch.rand(len(x), 1, 1, 1)) * unit(torch.randn_like(x)), "2")
+    assert near.text.startswith("inside the ball")
