@@ -62,6 +62,7 @@ from .runs.lock import WrittenLock as WrittenLock
 from .runs.lock import lock as lock
 from .runs.plan_gate import GatePlan as GatePlan
 from .runs.plan_gate import plan_gate as plan_gate
+from .runs.save_run import save_run as save_run
 from .runs.train import train as train
 from .stats.clustered import clustered_interval as clustered_interval
 from .stats.rate import Rate as Rate

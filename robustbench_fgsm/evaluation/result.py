@@ -160,18 +160,10 @@ class Evaluation(ReportedResult):
         return build_document("rfgsm.evaluation/1", self, own)
 
     def save(self, directory: Path | str) -> Path:
-        """Write a run directory as `rfgsm evaluate --out` does, or `rfgsm sweep` for several budgets, and return its path.
+        """Write a run directory, and return its path; see `save_run`."""
+        from robustbench_fgsm import save_run
 
-        `rfgsm report`, `gate` and `runs` read the directory, and so do `rf.gate` and `rf.load_run`. It holds no example images.
-
-        Raises:
-            SettingError: the evaluation has too many images to keep what became of each.
-            RunError: the directory holds something else.
-            ResourceError: the directory cannot be written.
-        """
-        from robustbench_fgsm.runs.save_evaluation import save_evaluations
-
-        return save_evaluations("sweep" if len(self.tallies) > 1 else "evaluate", [self], directory)
+        return save_run(self, directory)
 
     def to_pandas(self) -> DataFrame:
         """Return the rates at each budget, one row for all images and one for each class; see `to_pandas` for the columns."""
@@ -207,10 +199,10 @@ class Sweep(ReportedResult, list[Evaluation]):
         return sweep_document(self)
 
     def save(self, directory: Path | str) -> Path:
-        """Write a run directory as `rfgsm sweep --out` does, and return its path; see `Evaluation.save`."""
-        from robustbench_fgsm.runs.save_evaluation import save_evaluations
+        """Write a run directory as `rfgsm sweep --out` does, and return its path; see `save_run`."""
+        from robustbench_fgsm import save_run
 
-        return save_evaluations("sweep", self, directory)
+        return save_run(self, directory)
 
     def to_pandas(self) -> DataFrame:
         """Return the rates of all evaluations, one below the other; see `to_pandas` for the columns."""

@@ -55,6 +55,6 @@ class ReportedResult(Result, Protocol):
 
     def report(self, output: Path | str) -> Path:
         """Write the HTML page of `rfgsm report` into one file, and return its path; raise ResourceError if that fails."""
-        from robustbench_fgsm.report.write_report import write_report
+        from robustbench_fgsm import write_report
 
         return write_report(self, output)

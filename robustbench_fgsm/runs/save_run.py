@@ -1,4 +1,4 @@
-"""Write finished evaluations as the run directory that `rfgsm evaluate` or `rfgsm sweep` would have written."""
+"""Save a finished evaluation or sweep as the run directory that `rfgsm evaluate` or `rfgsm sweep` would have written."""
 
 from __future__ import annotations
 
@@ -23,8 +23,26 @@ from robustbench_fgsm.runs.record_schema import RecordSchema
 from robustbench_fgsm.runs.settings import complete_settings, device_kind, plan_settings
 
 
-def save_evaluations(command: EvaluationCommand, evaluations: Sequence[Evaluation], directory: Path | str) -> Path:
-    """Write the run directory of evaluations that one call measured, and return its path; see `Evaluation.save` for errors."""
+def save_run(result: Evaluation | Sequence[Evaluation], directory: Path | str) -> Path:
+    """Write a run directory as `rfgsm evaluate --out` does, or `rfgsm sweep` for several budgets or rules.
+
+    `rfgsm report`, `gate` and `runs` read the directory, and so do `gate` and `load_run`. It holds no example images.
+
+    Args:
+        result: what one call of `evaluate` or `sweep` returned.
+        directory: a new directory, or one that holds the same run.
+
+    Returns:
+        The path of the directory.
+
+    Raises:
+        SettingError: the result has too many images to keep what became of each.
+        RunError: the directory holds something else.
+        ResourceError: the directory cannot be written.
+    """
+    evaluations = [result] if isinstance(result, Evaluation) else list(result)
+    is_sweep = not isinstance(result, Evaluation) or len(result.tallies) > 1
+    command: EvaluationCommand = "sweep" if is_sweep else "evaluate"
     records = evaluations[0].records if evaluations else None
     if records is None or any(one.records is not records for one in evaluations):
         raise SettingError(
