@@ -310,9 +310,8 @@ def floored(path: Trajectory, method: Method, rule: StepRule) -> list[StepRule]:
             is_short = sizes < (1 - SHORTER) * size
             if not bool(is_short.any()):
                 break
-            is_short &= sizes <= sizes[is_short].quantile(0.25)  # the shortest steps tell the floor best
             floors = (lengths * (size / sizes - (0 if is_least else 1)))[is_short]
-            floor = float(floors.median())
+            floor = float(floors[sizes[is_short] <= sizes[is_short].quantile(0.25)].median())  # the shortest steps tell it best
         if 0 < floor < float(lengths.median()):
             found.append((float((floors - floor).abs().median()) / floor, replace(rule, floor=floor, floor_is_least=is_least)))
     return [one for _, one in sorted(found, key=lambda pair: pair[0])]  # of the right kind is one floor for all steps
