@@ -35,6 +35,9 @@ def read_iterate_clip(seen: Measured) -> Reading:
             text = f"to another range: outputs reach {low:.3g} to {high:.3g}"
             return wrong("clip", "wrong-clip-range", text, expected, **numbers)
         about = "in each step, before the projection and not after it" if fit.rule.clip == "before" else "after each step"
+        first = path.points[0].nan_to_num(nan=0.5).aminmax()
+        if first.min < -1e-6 or first.max > 1 + 1e-6:  # no paper clips the random start
+            about += f"; the random start reaches {float(first.min):.3g} to {float(first.max):.3g}"
         return ok("clip", f"to [0, 1] {about}", expected, order=fit.rule.clip, **numbers)
     text = f"not by a clamp to [0, 1] after each step: outputs reach {low:.3g} to {high:.3g}"
     return wrong("clip", "wrong-clip-range", text, expected, **numbers)

@@ -18,6 +18,7 @@ from tests.verification.candidates.family import (
     clips_before_projection,
     clips_before_the_step,
     gradient,
+    in_box,
     keeps_each_success,
     projected,
     twice,
@@ -80,3 +81,13 @@ def clips_the_result(model: Any, x: Tensor, y: Tensor, epsilon: float) -> Tensor
 def test_clips(attack: Attack, norm: str, cause: str | None, order: str | None) -> None:
     found = read_iterate_clip(measured_iterates(attack, parse_method("pgd", norm), "levels"))
     assert (found.verdict, found.cause, found.measured.get("order")) == ("wrong" if cause else "ok", cause, order), found.text
+
+
+def test_a_start_outside_of_the_bounds_is_said() -> None:
+    def start(x: Tensor, epsilon: float) -> Tensor:
+        return x + torch.empty_like(x).uniform_(-epsilon, epsilon)
+
+    method = parse_method("pgd", start=True)
+    texts = [read_iterate_clip(measured_iterates(projected(start=one), method, "levels")).text for one in (start, in_box)]
+    assert "; the random start reaches -" in texts[0]
+    assert texts[0].startswith(texts[1])
