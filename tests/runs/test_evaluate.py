@@ -242,8 +242,8 @@ def test_rejects_a_second_process(run: EvaluationRun, tmp_path: Path) -> None:
 def test_removes_temporary_files(run: EvaluationRun, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         evaluate_in_directory(run, tmp_path, progress=stop_after(40))
-    (tmp_path / f".{RESULT_FILE}.abcdefgh").mkdir()
-    (tmp_path / f".{EXAMPLE_IMAGES_FILE}.abcdefgh").mkdir()
+    (tmp_path / f".{RESULT_FILE}.abcdef01").mkdir()
+    (tmp_path / f".{EXAMPLE_IMAGES_FILE}.abcdef01").mkdir()
     evaluate_in_directory(run, tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
         [".lock", EXAMPLE_IMAGES_FILE, ledger_name(0), MANIFEST_FILE, RESULT_FILE]
