@@ -354,6 +354,20 @@ class VerifyOptions:
     random_start: Annotated[bool, Option("The attack starts at a random point of the ball, for pgd.", panel="Attack")] = False
 
 
+@dataclass(frozen=True)
+class PackageOptions:
+    """A published package whose attack is verified, in an environment that is made for it."""
+
+    package: Annotated[
+        str,
+        Option(
+            "Install a package in an environment of its own, and verify its attack through its adapter. It is run.",
+            metavar="NAME==VERSION[:ATTACK]",
+        ),
+    ] = ""
+    adapters: Annotated[str, Option("Folder of the adapters of packages.", metavar="DIR")] = "examples/wall"
+
+
 def check_share(name: str, value: float | None) -> None:
     """Raise SettingError unless the share is None or lies in [0, 1]."""
     if value is not None and not 0 <= value <= 1:

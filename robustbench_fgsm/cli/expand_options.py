@@ -34,6 +34,7 @@ PANELS = {
     "GateOptions": "Gates",
     "OpponentOptions": "Checks",
     "VerifyOptions": "Checks",
+    "PackageOptions": "Model",
     "ReloadOptions": "Model",
     "RunOptions": "Performance",
     "BenchmarkOptions": "Performance",
@@ -198,3 +199,16 @@ def changed_flags(*groups: object) -> list[str]:
         for option in _declared_options(type(group), Variant())
         if getattr(group, option.field) != (option.default if option.default is not MISSING else "")
     ]
+
+
+def to_arguments(group: object) -> list[str]:
+    """Return the arguments of a command line that set the options whose values are not the defaults of their group."""
+    arguments: list[str] = []
+    for option in _declared_options(type(group), Variant()):
+        value = getattr(group, option.field)
+        if value == option.default:
+            continue
+        flag = option.flag.split("/")[0]
+        values = value if option.option.multiple else [value]
+        arguments += [flag] if isinstance(value, bool) else [part for one in values for part in (flag, str(one))]
+    return arguments

@@ -50,9 +50,8 @@ train: MODEL DATA RUN OUTPUT --model --out --method --eps --epochs --optimizer -
     --format --log-dir
 transfer: DATA ATTACK RUN OUTPUT --source --target --common --per-class --device --num-classes --mean --std --bounds
     --dataset --threat-model --trust-model-code --plot --out --csv --html --format --log-dir
-verify: OUTPUT --method --norm --steps --step-size --random-start --style --case --model --weights --data --strict
-    --expect --time-limit --num-classes --mean --std
-    --bounds --dataset --threat-model --trust-model-code
+verify: OUTPUT --package --adapters --method --norm --steps --step-size --random-start --style --case --model --weights
+    --data --strict --expect --time-limit --num-classes --mean --std --bounds --dataset --threat-model --trust-model-code
 list: --data-root --filter --json --debug
 runs list: --json --debug
 runs show: --outcomes --export --json --debug

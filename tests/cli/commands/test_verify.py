@@ -145,7 +145,10 @@ def test_a_raising_candidate(run: Run, mine: str) -> None:
         (["{mine}:right", "--plot", "f.txt"], "figure must be a file that ends in"),
         (["{mine}:right", "--weights", "none"], "need a --model"),
         (["{mine}:right", "--model", "resnet81"], "did you mean resnet18"),
-        ([], "Missing argument"),
+        ([], "must get a CANDIDATE or a --package, got neither"),
+        (["{mine}:right", "--package", "foolbox==3.3.4"], "got both"),
+        (["--package", "foolbox==3.3.4", "--model", "mlp300"], "leave --model out"),
+        (["--package", "foolbox"], "NAME==VERSION"),
     ],
 )
 def test_wrong_usage_exits_2(run: Run, mine: str, words: list[str], said: str) -> None:
