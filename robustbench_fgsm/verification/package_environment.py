@@ -24,7 +24,7 @@ from typing import Any
 from pydantic import Field
 
 from robustbench_fgsm.errors import PACKAGE_FOLDER, CandidateError, RfgsmError, SettingError, UnsafeError, did_you_mean
-from robustbench_fgsm.files.atomic_files import write_bytes
+from robustbench_fgsm.files.atomic_files import temporary_directory, write_bytes
 from robustbench_fgsm.files.json_files import parse_json
 from robustbench_fgsm.files.regular_files import is_present, read_text
 from robustbench_fgsm.files.validation import FileSchema, validate
@@ -111,10 +111,9 @@ def package_environment(attack: PackageAttack, adapter: Adapter) -> Iterator[Pat
     The environment lies over the one that runs this: it holds the package and what the package needs in other versions. All
     else, such as PyTorch, is taken from below. Raises CandidateError if pip cannot install the package.
     """
-    with tempfile.TemporaryDirectory(prefix="rfgsm-package-") as name:
-        folder = Path(name)
+    with temporary_directory(Path(tempfile.gettempdir(), "rfgsm-package")) as folder:
         venv.EnvBuilder(with_pip=find_spec("pip") is None, symlinks=os.name != "nt").create(folder)
-        places = {"base": name, "platbase": name}
+        places = {"base": str(folder), "platbase": str(folder)}
         python = Path(sysconfig.get_path("scripts", vars=places), "python")
         below = [path for path in sys.path if "site-packages" in path or "dist-packages" in path]
         layer = "\n".join([*below, str(Path(PACKAGE_FOLDER).parent)])
