@@ -13,6 +13,7 @@ from torch import nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.engine.close_predictions import MAX_BUDGETS, mark_close, measure_rounding
 from robustbench_fgsm.engine.rounding_guard import RoundingGuard
+from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.options import AttackOptions, RunOptions
 from robustbench_fgsm.runs.measure_lock import measure_lock
 from robustbench_fgsm.runs.pair_locks import pair_locks
@@ -111,10 +112,11 @@ def test_marked_images_are_ties_up_to_1_per_cent(machines: list[RobustnessLock])
 def test_runs_without_a_store_mark_nothing(
     classifier: rf.TorchClassifier, images: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody reads the marks there, so the trial would only cost time."""
+    """Nobody reads the marks there, so the trial would only cost time; `evaluate` keeps records for `save`."""
 
     def fail(*_: object) -> Callable[..., object]:
         raise AssertionError
 
     monkeypatch.setattr("robustbench_fgsm.evaluation.evaluate.measure_rounding", fail)
-    assert rf.evaluate(classifier, images.head(8)).n == 8
+    (found,) = run_attacks(classifier, images.head(8), [AttackSpec()])
+    assert found.n == 8
