@@ -3,7 +3,7 @@
 import numpy as np
 from torch import Tensor, nn
 
-INSTALL = ["adversarial-robustness-toolbox=={version}"]
+INSTALL = ["adversarial-robustness-toolbox=={version}", "setuptools<81"]  # 1.17 imports pkg_resources
 ATTACKS = {
     "fgsm": "--method fgsm",
     "fgm": "--method fgm --norm 2",

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-INSTALL = ["deeprobust=={version}", "scipy<1.12", "numpy<2"]  # it imports a private name of SciPy 1.11
+INSTALL = ["deeprobust=={version}"]
 ATTACKS = {
     "fgsm": "--method fgsm",
     "fgsm_clipped": "--method fgsm",

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-INSTALL = ["secml-torch[foolbox,adv_lib]=={version}"]
+INSTALL = ["secml-torch=={version}", "foolbox", "adv-lib"]
 BUILD_CONSTRAINTS = ["setuptools<81"]  # visdom, a dependency of adv-lib, imports pkg_resources while it is built
 ATTACKS = {
     "fgsm_foolbox": "--method fgsm",
