@@ -173,9 +173,9 @@ def test_unused_layer(patterns: rf.ArrayDataset, tmp_path: Path) -> None:
 
 
 def test_rejects_changing_parameters(patterns: rf.ArrayDataset, tmp_path: Path) -> None:
-    def refused(world: World) -> str:
+    def refused(world: World) -> str:  # two calls more than steps: the outputs on noise
         with pytest.raises(rf.ModelError) as error:
-            fitted(patterns, idle(4, used=True), SGD, world)
+            fitted(patterns, idle(6, used=True), SGD, world)
         return str(error.value)
 
     assert in_world(2, refused, tmp_path) == [0, 0]
