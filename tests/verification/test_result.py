@@ -23,7 +23,7 @@ def test_a_wrong_candidate(wrong: rf.Verification) -> None:
 
 
 def test_summary_and_representation(wrong: rf.Verification) -> None:
-    assert repr(wrong) == "Verification(fgsm: wrong, size (wrong-epsilon), clip (no-clip))"
+    assert repr(wrong) == "Verification: fgsm, style plain\n  WRONG: size, clip; 7 of 9 stages are right."
     lines = wrong.summary.splitlines()
     assert lines[0] == "fgsm is wrong"
     assert sum("remedy: " in line for line in lines) == 2
