@@ -49,6 +49,8 @@ PACKAGES = (
     "torchensemble==0.2.0",
     "trojanzoo==2.0.3",
 )
+CLAIMS: dict[str, dict[str, str]] = json.loads((FOLDER / "claims.json").read_text(encoding="utf-8"))
+"""Sentences of packages' documentation, by package and attack."""
 REASON = "could not run"
 
 Row = dict[str, Any]
@@ -63,7 +65,7 @@ def measure_package(text: str) -> list[Row]:
         with package_environment(package, adapter) as python:
             return [measure_attack(python, attack, adapter) for attack in attacks]
     except RfgsmError as error:
-        return [new_row(attack, adapter) | {"verdict": REASON, "reason": without_folders(str(error))} for attack in attacks]
+        return [new_row(attack, adapter) | {"verdict": REASON, "reason": one_sentence(str(error))} for attack in attacks]
 
 
 def new_row(attack: PackageAttack, adapter: Adapter) -> Row:
@@ -83,7 +85,7 @@ def measure_attack(python: Path, attack: PackageAttack, adapter: Adapter) -> Row
     try:
         document = verify_in_environment(python, attack, adapter)
     except RfgsmError as error:
-        return row | {"verdict": REASON, "reason": without_folders(str(error))}
+        return row | {"verdict": REASON, "reason": one_sentence(str(error))}
     names = ("stage", "verdict", "cause", "text", "expected", "remedy")
     row |= {
         "verdict": document["verdict"],
@@ -97,28 +99,22 @@ def measure_attack(python: Path, attack: PackageAttack, adapter: Adapter) -> Row
     done = run_python(python, [str(FOLDER / "effect.py"), str(adapter.file), attack.attack, "--images", str(IMAGES)])
     lines = done.stdout.strip().splitlines()
     if row["verdict"] == "incomplete" and done.returncode:  # it runs nowhere here, such as code for a GPU alone
-        return new_row(attack, adapter) | {"verdict": REASON, "reason": without_folders(last_line(done.stderr))}
+        return new_row(attack, adapter) | {"verdict": REASON, "reason": one_sentence(last_line(done.stderr))}
     return row | (
         {"effect": json.loads(lines[-1])}
         if lines and not done.returncode
-        else {"effect_error": without_folders(last_line(done.stderr))}
+        else {"effect_error": one_sentence(last_line(done.stderr))}
     )
 
 
-def without_folders(text: str) -> str:
-    """Return a text with the names of its files alone."""
-    return re.sub(r"(?:/[^\s/:]+)+/", "", text)
+def one_sentence(text: str) -> str:
+    """Return the first sentence of an error, with the names of its files alone."""
+    return re.sub(r"(?:/[^\s/:]+)+/", "", text).partition(". ")[0]
 
 
 def last_line(text: str) -> str:
     """Return the last line of a text that is not empty."""
     return next((line for line in reversed(text.splitlines()) if line.strip()), "")
-
-
-def read_claims() -> dict[str, dict[str, str]]:
-    """Return the sentences of packages' documentation, by package and attack, from `claims.json`."""
-    claims: dict[str, dict[str, str]] = json.loads((FOLDER / "claims.json").read_text())
-    return claims
 
 
 def render_page(rows: list[Row]) -> str:
@@ -158,7 +154,7 @@ def cell(text: str) -> str:
 
 
 def effect_text(row: Row) -> str:
-    """Return the counts of right images of the first network: with the package's images, of those with the right attack's."""
+    """Return how many images of `smallcnn` stay right at each epsilon: after the package's attack, and after ours."""
     found = [one for one in row.get("effect", ()) if one["network"] == "smallcnn"]
     return "; ".join(f"{one['robust']}, {one['robust_right']}" for one in found)
 
@@ -168,7 +164,7 @@ def finding(row: Row) -> str:
     title = f"### {row['package']} {row['version']}: {row['attack']}\n\n"
     command = f"```console\n$ rfgsm verify --package {row['package']}=={row['version']}:{row['attack']}\n```\n\n"
     stages = "".join(f"- {stage['stage']}: {stage['text']}. Expected: {stage['expected']}.\n" for stage in row["stages"])
-    claim = read_claims().get(row["package"], {}).get(row["attack"])
+    claim = CLAIMS.get(row["package"], {}).get(row["attack"])
     said = f"\nThe documentation says: “{claim}”\n" if claim else ""
     if error := row.get("effect_error"):
         said += f"\nOn {IMAGES} images of Fashion-MNIST it raises `{error}`.\n"

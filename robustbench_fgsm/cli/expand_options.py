@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -191,23 +191,23 @@ def expand_options(command: Callable[..., int]) -> Callable[..., int]:
     return call
 
 
+def _changed_options(group: object) -> Iterator[tuple[_DeclaredOption, Any]]:
+    """Yield the options whose values are not the defaults of their group, with these values."""
+    for option in _declared_options(type(group), Variant()):
+        value = getattr(group, option.field)
+        if value != (option.default if option.default is not MISSING else ""):
+            yield option, value
+
+
 def changed_flags(*groups: object) -> list[str]:
     """Return the flags of the options whose values are not the defaults of their groups."""
-    return [
-        option.flag
-        for group in groups
-        for option in _declared_options(type(group), Variant())
-        if getattr(group, option.field) != (option.default if option.default is not MISSING else "")
-    ]
+    return [option.flag for group in groups for option, _ in _changed_options(group)]
 
 
 def to_arguments(group: object) -> list[str]:
     """Return the arguments of a command line that set the options whose values are not the defaults of their group."""
     arguments: list[str] = []
-    for option in _declared_options(type(group), Variant()):
-        value = getattr(group, option.field)
-        if value == option.default:
-            continue
+    for option, value in _changed_options(group):
         flag = option.flag.split("/")[0]
         values = value if option.option.multiple else [value]
         arguments += [flag] if isinstance(value, bool) else [part for one in values for part in (flag, str(one))]
