@@ -23,7 +23,15 @@ from typing import Any
 
 from pydantic import Field
 
-from robustbench_fgsm.errors import PACKAGE_FOLDER, CandidateError, RfgsmError, SettingError, UnsafeError, did_you_mean
+from robustbench_fgsm.errors import (
+    PACKAGE_FOLDER,
+    CandidateError,
+    ResourceError,
+    RfgsmError,
+    SettingError,
+    UnsafeError,
+    did_you_mean,
+)
 from robustbench_fgsm.files.atomic_files import temporary_directory, write_bytes
 from robustbench_fgsm.files.json_files import parse_json
 from robustbench_fgsm.files.regular_files import is_present, read_text
@@ -51,6 +59,9 @@ class PackageAttack:
     def __str__(self) -> str:
         return f"{self.name}=={self.version}" + (f":{self.attack}" if self.attack else "")
 
+
+ERRORS: dict[int, type[RfgsmError]] = {kind.exit_code: kind for kind in (CandidateError, UnsafeError, ResourceError)}
+"""Errors of the other process, by its exit code."""
 
 ADAPTER_REMEDY = "compare it with examples/wall/foolbox_adapter.py"
 
@@ -156,7 +167,7 @@ def verify_in_environment(python: Path, attack: PackageAttack, adapter: Adapter,
     done = run_python(python, command)
     if not done.stdout.strip():
         lines = [line for line in done.stderr.splitlines() if line.startswith("rfgsm: ")] or done.stderr.splitlines()[-1:]
-        kind = {2: CandidateError, 4: UnsafeError}.get(done.returncode, RfgsmError)
+        kind = ERRORS.get(done.returncode, CandidateError)
         raise kind(lines[0].removeprefix("rfgsm: ") if lines else f"package {attack} must run, got exit code {done.returncode}")
     document = parse_json(done.stdout, f"verify of {attack}")
     return document | {"candidate": document["candidate"] | {"name": str(attack)}}

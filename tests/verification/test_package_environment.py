@@ -6,13 +6,14 @@ import json
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import torch
 from jsonschema import Draft202012Validator
 
 from robustbench_fgsm.cli.main import main
-from robustbench_fgsm.errors import CandidateError, SettingError
+from robustbench_fgsm.errors import CandidateError, RfgsmError, SettingError
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.verification.package_environment import (
     PackageAttack,
@@ -124,3 +125,13 @@ def test_adapters_are_read_without_running_them(tmp_path: Path, text: str, messa
     (tmp_path / "broken_adapter.py").write_text(text)
     with pytest.raises(SettingError, match=message):
         read_adapter(PackageAttack("broken", "1"), tmp_path)
+
+
+@pytest.mark.parametrize("code", [2, 4, 5])
+def test_errors_keep_the_exit_code_of_the_other_process(shelf: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    attack = PackageAttack.parse("tiny-fgsm==1.2")
+    done = CompletedProcess([], code, "", "some warning\nrfgsm: what is wrong\n")
+    monkeypatch.setattr("robustbench_fgsm.verification.package_environment.run_python", lambda *_: done)
+    with pytest.raises(RfgsmError, match=r"^what is wrong$") as raised:
+        verify_in_environment(Path("python"), attack, read_adapter(attack, shelf / "adapters"))
+    assert raised.value.exit_code == code
