@@ -43,10 +43,13 @@ class ContenderResult:
 
 @dataclass(frozen=True, repr=False)
 class Benchmark(Result):
-    """Result of `benchmark`: the contenders, first the unit, and the references that are not installed (absent).
+    """Result of `benchmark`.
 
-    tasks: attack and job, at the largest epsilon and at all epsilons of the attack. roofline: None if the operations of the network
-    cannot be counted.
+    Attributes:
+        tasks: attack and job, at the largest epsilon and at all epsilons of the attack.
+        contender_results: results of the contenders, first the unit.
+        absent: references that are not installed.
+        roofline: None if the operations of the network cannot be counted.
     """
 
     model: ModelInfo

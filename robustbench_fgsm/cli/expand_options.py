@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
 from types import NoneType, UnionType
@@ -144,6 +144,8 @@ def _declared_options(group: type[Any], variant: Variant) -> list[_DeclaredOptio
         if variant.has(part.name):
             default = variant.defaults.get(part.name, part.default)
             option = option.changed(variant.options.get(part.name))
+            if part.name in variant.defaults and part.name not in variant.options:
+                option = replace(option, default_text="")  # it describes the default of the group
             found.append(_DeclaredOption(part.name, hint, option, default, option.panel or PANELS.get(group.__name__)))
     return found
 

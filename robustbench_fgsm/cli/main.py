@@ -82,7 +82,7 @@ for _name, _command in (("list", list_runs), ("show", show_run), ("resume", resu
 app.add_typer(runs_app)
 
 
-@app.command("help", hidden=True)
+@app.command("help", cls=PanelCommand, hidden=True)
 def _help(words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND")] = None) -> None:
     """Show the help of the program, or of a command."""
     app([*(words or []), "--help"], prog_name="rfgsm", standalone_mode=False)

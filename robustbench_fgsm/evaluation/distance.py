@@ -33,7 +33,9 @@ from robustbench_fgsm.surroundings import neutral_surroundings
 class Distances:
     """Distances of N images, by ascending id.
 
-    images: ids, labels and distances. evaluation: counts, quantiles, warnings and reasons why the distances must not be used.
+    Attributes:
+        images: ids, labels and distances.
+        evaluation: counts, quantiles, warnings and reasons why the distances must not be used.
     """
 
     images: ImageDistances

@@ -42,13 +42,19 @@ RATE_COLUMNS = ("clean_accuracy", "robust_accuracy", "attack_success_rate")
 class Evaluation(ReportedResult):
     """Result of one attack: settings and counts.
 
-    tallies: one for each budget, in order. stable: likewise, with exact gradients on saturated images; empty if the classifier
-    has its own loss. first_fooled: attacked images by the first budget of the ascending grid that fools them; last, images that
-    no budget fools. bad: unreadable samples, which no count includes; more than max_bad of them make the run invalid. plan:
-    execution plan; decided_again: images that the plain network decided again; audit: images of the audit. pgd_check,
-    masking_check: results of the requested checks, else None. distances: counts of distances; None if they were not measured.
-    distances_stable: likewise, with exact gradients on saturated images. records: what became of each image, by piece, with this
-    attack at attack_index; None if there are too many images.
+    Attributes:
+        tallies: counts at each budget, in order.
+        stable: counts with exact gradients on saturated images; empty if the classifier has its own loss.
+        first_fooled: attacked images by the first budget of the ascending grid that fools them; last, images that no budget fools.
+        bad: unreadable samples, which no count includes; more than `max_bad` of them make the run invalid.
+        plan: execution plan.
+        decided_again: number of images that the plain network decided again.
+        audit: images of the audit.
+        pgd_check: result of the check by PGD; None if it was not requested.
+        masking_check: result of the check for gradient masking; None if it was not requested.
+        distances: counts of distances; None if they were not measured.
+        distances_stable: counts of distances with exact gradients on saturated images.
+        records: outcomes of each image, by piece, with this attack at `attack_index`; None if there are too many images.
     """
 
     model: ModelInfo
@@ -125,7 +131,7 @@ class Evaluation(ReportedResult):
 
     @property
     def exit_code(self) -> int:
-        """Exit code: 0 for a valid run, else 1."""
+        """Exit code, 0 for a valid run, else 1."""
         return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     @property

@@ -46,7 +46,9 @@ from robustbench_fgsm.surroundings import neutral_surroundings
 class Transfer(ReportedResult):
     """Result of a transfer: settings, and counts for every source and target.
 
-    common, per_class: whether the document has rates over the images that all models have right, and rates by class.
+    Attributes:
+        common: the document has rates over the images that all models have right.
+        per_class: the document has rates by class.
     """
 
     transfer_models: TransferModels
@@ -115,7 +117,7 @@ class Transfer(ReportedResult):
 
     @property
     def exit_code(self) -> int:
-        """Exit code: 0 for a valid run, else 1."""
+        """Exit code, 0 for a valid run, else 1."""
         return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:

@@ -57,9 +57,15 @@ class ExampleImage:
 
 @dataclass(frozen=True, repr=False)
 class LoadedRun(ReportedResult):
-    """One finished run: its document, and its manifest, example images and directory if it has them; all text is printable.
+    """One finished run; all text is printable.
 
-    date: when its result was written, in words.
+    Attributes:
+        name: name of the run.
+        document: its result.
+        manifest: its settings; None if it has none.
+        example_images: images that the run kept.
+        directory: its directory; None if it has none.
+        date: when its result was written, in words.
     """
 
     name: str

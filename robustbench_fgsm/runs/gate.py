@@ -66,10 +66,14 @@ class DropTest:
 
 @dataclass(frozen=True, repr=False)
 class Gate(Result):
-    """The verdict on a run and its baseline; `stable` is True if saturated images count with their stable gradients.
+    """The verdict on a run and its baseline.
 
-    `on` is the criterion that decides: `accuracy`, `distance` or `both`. `decreases` are the tests of the distances; none if a run
-    has no distances. `moved` counts the images on both sides of each budget.
+    Attributes:
+        drops: tests of the accuracy.
+        stable: saturated images count with their stable gradients.
+        on: criterion that decides: `accuracy`, `distance` or `both`.
+        decreases: tests of the distances; empty if a run has no distances.
+        moved: counts of the images on both sides of each budget.
     """
 
     run: Document

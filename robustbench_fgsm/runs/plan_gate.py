@@ -68,9 +68,15 @@ class BudgetPlan:
 
 @dataclass(frozen=True, repr=False)
 class GatePlan(Result):
-    """The images that a gate needs; `drops` are the planned drops, and `level` the level of each test of the accuracy.
+    """The images that a gate needs.
 
-    `n` are the different images of the pilot.
+    Attributes:
+        n: number of different images of the pilot.
+        drops: planned drops.
+        level: level of each test of the accuracy.
+        distance_level: level of each test of the distances; None if the pilot has no distances.
+        budgets: plan for all images at each budget.
+        classes: plan for each class at each budget.
     """
 
     run: Document

@@ -158,12 +158,16 @@ LABEL_SHAPE = (2, 3, 3)
 class Tally:
     """Counts of one attack at one budget over K classes.
 
-    clean, adversarial, transition: (K, K) confusion of label and prediction before, label and prediction after, prediction
-    before and after; sparse above 1,000 classes. images, attacked, fooled: (K,) by label, all images, and the denominator and the
-    numerator of the attack success rate. All other integers are numbers of images.
+    Matrices are sparse above 1,000 classes. An image without a prediction, because its outputs are not finite, is in `images` and
+    in `nonfinite_before` or `nonfinite_after`, and in no matrix that would need the prediction.
 
-    An image without a prediction, because its outputs are not finite, is in `images` and in `nonfinite_before` or
-    `nonfinite_after`, and in no matrix that would need the prediction.
+    Attributes:
+        clean: (K, K) images by label and prediction before the attack.
+        adversarial: (K, K) images by label and prediction after the attack.
+        transition: (K, K) images by prediction before and after the attack.
+        images: (K,) all images by label.
+        attacked: (K,) denominator of the attack success rate by label.
+        fooled: (K,) numerator of the attack success rate by label.
     """
 
     clean: Matrix

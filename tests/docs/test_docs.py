@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import pydoc
@@ -29,6 +30,7 @@ PAGES = [
     *(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
+WHICH_COMMAND = ROOT / "docs/howto/which-command.md"
 SETUP = ["pip install . && rfgsm compare --model resnet18", "pip install -e '.[test]' && pytest"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
@@ -57,17 +59,20 @@ def blocks(page: Path, *languages: str) -> list[str]:
     return [text for language, text in BLOCK.findall(page.read_text(encoding="utf-8")) if language in languages]
 
 
+def shown_in(page: Path, block: str) -> Iterator[Shown]:
+    for line, following in itertools.pairwise([*block.splitlines(), ""]):
+        lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True  # a comma is part of its word
+        words = list(lexer)
+        if "rfgsm" in words and not line.startswith("rfgsm: "):
+            tail = words[words.index("rfgsm") + 1 :]
+            end = next((at for at, word in enumerate(tail) if set(word) <= set("|&;<>")), len(tail))
+            yield Shown(page, tuple(tail[:end]), following if following.startswith("rfgsm: ") else "")
+
+
 def shown_on(page: Path) -> Iterator[Shown]:
     for block in blocks(page, "sh", "console", "bash", "shell"):
-        lines = [*block.splitlines(), ""]
-        for line, following in itertools.pairwise(lines):
-            lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars=True)
-            lexer.whitespace_split = True  # a comma is part of its word
-            words = list(lexer)
-            if "rfgsm" in words and not line.startswith("rfgsm: "):
-                tail = words[words.index("rfgsm") + 1 :]
-                end = next((at for at, word in enumerate(tail) if set(word) <= set("|&;<>")), len(tail))
-                yield Shown(page, tuple(tail[:end]), following if following.startswith("rfgsm: ") else "")
+        yield from shown_in(page, block)
 
 
 COMMANDS = [shown for page in PAGES for shown in shown_on(page)]
@@ -136,6 +141,8 @@ def test_command_runs(shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     shutil.copy(ROOT / "examples/dnn_width_study.py", "examples")
     rf.save_adversarial(rf.load_classifier("mlp300"), rf.load_data("fashion-mnist", limit=64), "made", format="npz")
     shutil.copyfile("made/adversarial-00000.npz", "adv.npz")
+    own = "\n".join(Path(f"examples/candidates/{one}.py").read_text(encoding="utf-8") for one in ("plain", "pgd"))
+    Path("my_attack.py").write_text(own.replace("from __future__ import annotations", ""), encoding="utf-8")
     with pytest.raises(SystemExit) as done:
         main([*shown.arguments, *QUICK[shown.arguments[0]]])
     printed = capsys.readouterr()
@@ -176,10 +183,33 @@ def test_dotted_names_exist(page: Path) -> None:
         assert pydoc.locate(dotted) is not None, dotted
 
 
-def test_reference_lists_every_public_name() -> None:
-    page = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
-    documented = set(re.findall(r"^\.\. (?:auto\w+:: robustbench_fgsm\.|py:data:: )(\w+)(?:\(\))?$", page, re.MULTILINE))
-    assert documented == set(rf.__all__)
+def test_reference_lists_every_public_name_once() -> None:
+    reference = ROOT / "docs/reference"
+    pages = [page.read_text(encoding="utf-8") for page in (reference / "api.md", *(reference / "api").glob("*.md"))]
+    documented = re.findall(r"^\.\. (?:auto\w+:: robustbench_fgsm\.|py:data:: )(\w+)(?:\(\))?$", "\n".join(pages), re.MULTILINE)
+    assert sorted(documented) == sorted(rf.__all__)
+    shown = set(IN_CODE.findall(pages[0]))
+    assert {*rf.__all__} - {"__version__"} <= shown
+
+
+def test_reference_lists_every_parameter() -> None:
+    """Sphinx shows the parameters as a list only if the docstring has one line for each."""
+    for called in (getattr(rf, found) for found in rf.__all__ if inspect.isfunction(getattr(rf, found))):
+        documented = re.findall(r"^    (\w+): ", inspect.getdoc(called) or "", re.MULTILINE)
+        assert [*inspect.signature(called).parameters] == documented[: len(inspect.signature(called).parameters)], called.__name__
+
+
+@pytest.mark.parametrize("words", ["lightning", "latex", "jupyter", "kaggle", "github actions"])
+def test_search_finds_a_page(words: str) -> None:
+    """The search of the documentation ranks titles first."""
+    titles = [page.read_text(encoding="utf-8").splitlines()[0].lower() for page in PAGES]
+    assert any(words in title for title in titles)
+
+
+@pytest.mark.parametrize("words", sorted(set(re.findall(r"`rfgsm ([^`]+)`", WHICH_COMMAND.read_text(encoding="utf-8")))))
+def test_command_in_a_table_parses(words: str) -> None:
+    first, *rest = shlex.split(words)
+    command(first).make_context(first, rest).close()
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ def lock_command(
 
     Exit 0: written. Exit 1: the numbers of the run must not be used.
 
-    Example: rfgsm lock results/main, later rfgsm gate results/new --baseline robustness.lock
+    Example: rfgsm lock results/main
+
+    Example: rfgsm gate results/new --baseline robustness.lock
     """
     from robustbench_fgsm.cli.output import write_result
     from robustbench_fgsm.runs.lock import lock
