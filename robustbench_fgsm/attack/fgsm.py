@@ -44,6 +44,7 @@ from robustbench_fgsm.attack.outputs import (
     read_for_loss,
     reader_of_loss,
 )
+from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon, step
 from robustbench_fgsm.errors import ModelError, SettingError, warn_user
 from robustbench_fgsm.feature_values import FeatureArray
@@ -81,6 +82,11 @@ class StepSettings:
     def get_loss(self) -> Loss:
         """Return the loss function; raise SettingError for an unknown loss."""
         return get_loss(self.loss, stable=self.stable)
+
+    def draw_start(self, x: Tensor, ids: Any, epsilon: Epsilon, *, seed: int, restart: int) -> Tensor:
+        """Return a random start (N, ...) for images x with these ids, drawn uniformly from the ball; see `random_start`."""
+        norm, scale, bounds, mask = self.norm, self.epsilon_scale, self.bounds, self.mask
+        return random_start(x, ids, epsilon, norm=norm, epsilon_scale=scale, bounds=bounds, mask=mask, seed=seed, restart=restart)
 
     @property
     def reader(self) -> OutputReader | None:
@@ -257,14 +263,7 @@ def fgsm_sweep(
 def _sweep(model: Model, x: Any, y: Any, epsilons: list[Any], settings: StepSettings, start: Any) -> Iterator[Tensor]:
     model = read_for_loss(model, settings.loss)
     found = prepare_attack(model, x, y, settings, start)
-    limits = found.settings.bounds if found.settings.epsilon_scale is None else None
-    budgets = [to_epsilon(epsilon, found.x, settings.norm, limits) for epsilon in epsilons]
-    warned = found.warnings
-    for budget in budgets:
-        broadcast_epsilon(budget, found.x, settings.norm, limits)
-        warned = warned + small_budget_warnings(budget, limits)
-    for text in warned:
-        warn_user(text)
+    budgets = found.check_budgets(epsilons)
 
     def perturbed() -> Iterator[Tensor]:
         gradient_step = compute_gradient_step(model, found.x, found.labels, found.settings, found.start)
@@ -342,6 +341,18 @@ class PreparedAttack(NamedTuple):
     settings: StepSettings
     start: Tensor | None
     warnings: list[str]
+
+    def check_budgets(self, epsilons: Iterable[Any]) -> list[Epsilon]:
+        """Return the budgets as numbers or tensors, and give all warnings; raise SettingError as `broadcast_epsilon`."""
+        settings, warned = self.settings, list(self.warnings)
+        limits = settings.bounds if settings.epsilon_scale is None else None
+        budgets = [to_epsilon(epsilon, self.x, settings.norm, limits) for epsilon in epsilons]
+        for budget in budgets:
+            broadcast_epsilon(budget, self.x, settings.norm, limits)
+            warned += small_budget_warnings(budget, limits)
+        for text in warned:
+            warn_user(text)
+        return budgets
 
 
 def prepare_attack(model: Model, x: Any, y: Any, settings: StepSettings, start: Any = None) -> PreparedAttack:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.arguments import ArrayLike, to_epsilon
+from robustbench_fgsm.attack.arguments import ArrayLike
 from robustbench_fgsm.attack.clip import uniform_bounds
 from robustbench_fgsm.attack.direction import expand_per_image, largest_magnitude
 from robustbench_fgsm.attack.fgsm import (
@@ -31,12 +31,10 @@ from robustbench_fgsm.attack.fgsm import (
     check_attacked_outputs,
     compute_gradient_step,
     prepare_attack,
-    small_budget_warnings,
 )
 from robustbench_fgsm.attack.gradient import own_labels, predict_outputs
 from robustbench_fgsm.attack.losses import Loss
 from robustbench_fgsm.attack.outputs import read_for_loss
-from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.attack.step import Epsilon, broadcast_epsilon
 from robustbench_fgsm.errors import SettingError, warn_user
 from robustbench_fgsm.feature_values import FeatureArray
@@ -246,12 +244,8 @@ def pgd(
     settings = StepSettings(_parse_norm(norm), targeted, bounds, mask, loss, stable, epsilon_scale)
 
     def draw_start(prepared: PreparedAttack, budget: Epsilon) -> Tensor:
-        x, found = prepared.x, prepared.settings
-        names = torch.arange(len(x)) if ids is None else ids
-        scale, limits, moved = found.epsilon_scale, found.bounds, found.mask
-        return random_start(
-            x, names, budget, norm=found.norm, epsilon_scale=scale, bounds=limits, mask=moved, seed=seed, restart=restart
-        )
+        names = torch.arange(len(prepared.x)) if ids is None else ids
+        return prepared.settings.draw_start(prepared.x, names, budget, seed=seed, restart=restart)
 
     return _attack(model, x, y, epsilon, settings, Iteration(steps, step_size, PGD_STEP_FACTOR), start, draw_start)
 
@@ -326,11 +320,7 @@ def _attack(
     model = read_for_loss(model, settings.loss)
     prepared = prepare_attack(model, x, y, settings, start)
     images, settings, first = prepared.x, prepared.settings, prepared.start
-    limits = settings.bounds if settings.epsilon_scale is None else None
-    budget = to_epsilon(epsilon, images, settings.norm, limits)
-    broadcast_epsilon(budget, images, settings.norm, limits)
-    for text in prepared.warnings + small_budget_warnings(budget, limits):
-        warn_user(text)
+    (budget,) = prepared.check_budgets([epsilon])
     if first is None and draw_start is not None:
         first = draw_start(prepared, budget)
     nonfinite = NonfiniteImages()

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.attack.arguments import to_epsilon
 from robustbench_fgsm.attack.clip import rows_of, rows_of_bounds
 from robustbench_fgsm.attack.fgsm import (
     GradientStep,
@@ -21,7 +20,6 @@ from robustbench_fgsm.attack.fgsm import (
     compute_gradient_step,
     nonfinite_warnings,
     prepare_attack,
-    small_budget_warnings,
 )
 from robustbench_fgsm.attack.gradient import NO_CLASS, predict_outputs, predicted_classes
 from robustbench_fgsm.attack.losses import Loss
@@ -112,15 +110,10 @@ def minimal_epsilon(
     model = read_for_loss(model, loss)
     found = prepare_attack(model, x, y, StepSettings(parse_norm(norm), targeted, bounds, mask, loss, stable, epsilon_scale))
     x, y, settings = found.x, found.y, found.settings
-    limited = None if settings.epsilon_scale is not None else settings.bounds
-    budget = to_epsilon(epsilon, x, settings.norm, limited)
+    (budget,) = found.check_budgets([epsilon])
     if isinstance(budget, Tensor):
         raise SettingError(f"epsilon must be one number, the largest budget, got {tuple(budget.shape)}: pass a number")
-    epsilon = budget
-    broadcast_epsilon(epsilon, x, settings.norm, limited)
-    for text in [*found.warnings, *small_budget_warnings(epsilon, limited)]:
-        warn_user(text)
-    grid, bisections = budget_grid(epsilon, epsilon_step), check_integer("bisections", bisections)
+    grid, bisections = budget_grid(budget, epsilon_step), check_integer("bisections", bisections)
     gradient_step = compute_gradient_step(model, x, found.labels, settings)
     check_attacked_outputs(model, gradient_step)
     for text in nonfinite_warnings(gradient_step):

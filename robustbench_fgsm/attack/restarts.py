@@ -12,7 +12,6 @@ from robustbench_fgsm.attack.direction import expand_per_image
 from robustbench_fgsm.attack.fgsm import GradientStep, Model, StepSettings, compute_gradient_step
 from robustbench_fgsm.attack.gradient import NO_CLASS, predict_outputs, predicted_classes
 from robustbench_fgsm.attack.losses import cross_entropy
-from robustbench_fgsm.attack.random_start import random_start
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,9 @@ def best_of_restarts(
     ids (N,) and the seed determine the random starts, of which each needs one backward pass. y: labels (N,), or targets.
     """
     x, settings = gradient_step.x, gradient_step.settings
-    norm, scale, bounds, mask = settings.norm, settings.epsilon_scale, settings.bounds, settings.mask
     best = evaluate_restart(model, gradient_step.perturb(epsilon), y, settings)
     for restart in range(1, restarts + 1):
-        start = random_start(x, ids, epsilon, norm=norm, epsilon_scale=scale, bounds=bounds, mask=mask, seed=seed, restart=restart)
+        start = settings.draw_start(x, ids, epsilon, seed=seed, restart=restart)
         again = compute_gradient_step(model, x, y, settings, start)
         best = merge_restarts(best, evaluate_restart(model, again.perturb(epsilon), y, settings))
     return best

@@ -15,7 +15,6 @@ from robustbench_fgsm.attack.clip import feature_tensor
 from robustbench_fgsm.attack.fgsm import StepSettings
 from robustbench_fgsm.attack.iterated import PGD_STEP_FACTOR, Iteration, iterate
 from robustbench_fgsm.attack.outputs import DECLARED_OUTPUTS
-from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.global_generators import preserve_generators, seed_generators
 from robustbench_fgsm.models.art import ArtClassifier, to_art
 from robustbench_fgsm.models.art_engine import preserve_estimator
@@ -72,9 +71,7 @@ class ProjectedGradientDescent:
         scale = None if spec.epsilon_scale is None else feature_tensor(spec.epsilon_scale, x, "epsilon scale")
         loss = spec.loss if spec.loss in DECLARED_OUTPUTS else "ce"
         settings = StepSettings(spec.norm, spec.target.targeted, spec.bounds, loss=loss, stable=spec.stable, epsilon_scale=scale)
-        images = random_start(
-            x, ids, epsilon, norm=spec.norm, epsilon_scale=scale, bounds=spec.bounds, seed=spec.seed, restart=restart
-        )
+        images = settings.draw_start(x, ids, epsilon, seed=spec.seed, restart=restart)
         for step in iterate(self.classifier, x, y, epsilon, settings, Iteration(self.steps, step_factor=PGD_STEP_FACTOR), images):
             images = step.images
         return images
