@@ -11,7 +11,6 @@ from robustbench_fgsm.benchmarking.peak_memory import PeakMemory
 from robustbench_fgsm.benchmarking.roofline import Roofline
 from robustbench_fgsm.benchmarking.timing import ContenderTimings, TimedTask
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.document import bad_sample_reasons, bad_sample_warnings, build_document
 from robustbench_fgsm.evaluation.result_protocol import Result
 from robustbench_fgsm.models.classifier import ModelInfo
@@ -102,11 +101,6 @@ class Benchmark(Result):
                     f"images from the counts of the {self.baseline.contender.name} loop, so its time means nothing"
                 )
         return found
-
-    @property
-    def exit_code(self) -> int:
-        """Return 0, also if a reference failed, because a benchmark judges nothing; 1 if the run is invalid."""
-        return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document `rfgsm.benchmark/1`."""

@@ -12,7 +12,7 @@ from robustbench_fgsm.attack.losses import CANCELLING_LOSSES, LOGIT_LOSSES
 from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
-from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, SettingError
+from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.checks import PgdCheck
 from robustbench_fgsm.evaluation.document import (
     WARNING_SHARE,
@@ -128,11 +128,6 @@ class Evaluation(ReportedResult):
         found += [] if self.distances is None else self.distances.warnings
         masked = self.masking_check and self.masking_check.warning
         return list(dict.fromkeys([*self.preflight_warnings, *found, *([masked] if masked else [])]))
-
-    @property
-    def exit_code(self) -> int:
-        """Exit code, 0 for a valid run, else 1."""
-        return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     @property
     def area_under_curve(self) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.document import Document
 
 if TYPE_CHECKING:
@@ -16,6 +17,16 @@ class Result(Protocol):
 
     def to_dict(self) -> Document:
         """Return the JSON document of the command line."""
+
+    @property
+    def invalid_reasons(self) -> list[str]:
+        """Reasons why the numbers must not be used."""
+        return []
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the command: 0, or 1 if the numbers must not be used."""
+        return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def __repr__(self) -> str:
         """Return the name of the class, what was measured, and the answer: a few lines."""

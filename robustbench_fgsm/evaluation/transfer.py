@@ -22,7 +22,7 @@ from robustbench_fgsm.engine.preflight import preflight
 from robustbench_fgsm.engine.progress import ProgressReporter
 from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
 from robustbench_fgsm.engine.run_pieces import PieceJob, PieceOutcomes, RunContext, run_pieces
-from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS, ModelError, SettingError
+from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.evaluation.document import (
     WARNING_SHARE,
     bad_sample_reasons,
@@ -114,11 +114,6 @@ class Transfer(ReportedResult):
                     "zero, so FGSM cannot move them, and nothing transfers"
                 )
         return list(dict.fromkeys(found))
-
-    @property
-    def exit_code(self) -> int:
-        """Exit code, 0 for a valid run, else 1."""
-        return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document `rfgsm.transfer/1`."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.document import build_document, tally_invalid_reasons, tally_warnings
 from robustbench_fgsm.evaluation.result_protocol import Result
 from robustbench_fgsm.explanation.claim import FIT_CRITERION, Claim
@@ -244,11 +243,6 @@ class Explanation(Result):
         """Return what a reader must know beside the numbers."""
         about = (tally_warnings(tally, bad=self.bad, max_bad=self.max_bad) for tally in self.tallies[RIGHT_VARIANT])
         return list(dict.fromkeys([*self.preflight_warnings, *(warning for warnings in about for warning in warnings)]))
-
-    @property
-    def exit_code(self) -> int:
-        """Return 0 for every explanation; 1 if the numbers must not be used."""
-        return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document `rfgsm.explanation/1`; its `claim` and `epsilon` are the first ones."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustbench_fgsm.data.dataset import BadSample
-from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.document import build_document
 from robustbench_fgsm.evaluation.result_protocol import ReportedResult
 from robustbench_fgsm.models.classifier import ModelInfo, TorchClassifier
@@ -72,11 +71,6 @@ class Training(ReportedResult):
             return []
         kept = "the weights of an earlier check are kept" if self.best is not None else "its last weights are kept"
         return [f"catastrophic overfitting: {self.overfitting.evidence}; {kept}"]
-
-    @property
-    def exit_code(self) -> int:
-        """Return 0, or 1 if the rates must not be used; a training that fails raises an error."""
-        return EXIT_NEGATIVE_RESULT if self.invalid_reasons else EXIT_SUCCESS
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document `rfgsm.training/1`."""
