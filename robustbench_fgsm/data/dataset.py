@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -78,7 +78,32 @@ class Dataset(Protocol):
     def __iter__(self) -> Iterator[Batch]: ...
 
 
-class ArrayDataset:
+class LoadedDataset(Dataset, Protocol):
+    """Data set of this package, with what a result records of its loading."""
+
+    settings: Mapping[str, Any] = {}
+    """Arguments of `load_data` beside the name."""
+    sample: Mapping[str, Any] | None = None
+    """How the images were chosen among more, if they are not the first ones of all classes."""
+    code_sha256: str = ""
+    """Hash of the user's own code that makes the data; empty if there is none."""
+
+    def __repr__(self) -> str:
+        return short_repr(self, name=self.name, n=len(self), classes=len(self.classes))
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.batches(0, len(self), 128)
+
+    def _copy_with(self, **changes: Any) -> Self:
+        """Return a copy with other attributes; names of classes and bounds do not change the fingerprint."""
+        other = copy.copy(self)
+        other.__dict__.update(changes)
+        if not set(changes) <= {"classes", "bounds"}:
+            other.__dict__.pop("fingerprint", None)
+        return other
+
+
+class ArrayDataset(LoadedDataset):
     """Images in memory or in a mapped file, stored as they are, and converted to float32 one batch at a time.
 
     Args:
@@ -93,15 +118,6 @@ class ArrayDataset:
     Raises:
         DataError: images or labels have another dtype, shape or range.
     """
-
-    settings: Mapping[str, Any] = {}
-    """What `load_data` was asked for beside the name."""
-
-    sample: Mapping[str, Any] | None = None
-    """How the images were chosen among more, if they are not the first ones of all classes."""
-
-    code_sha256: str = ""
-    """Hash of the user's own code that makes the data; empty if there is none."""
 
     bounds: Bounds = PIXEL_BOUNDS
     """Range into which 8-bit images are put."""
@@ -160,9 +176,6 @@ class ArrayDataset:
     def __len__(self) -> int:
         return len(self._labels)
 
-    def __repr__(self) -> str:
-        return short_repr(self, name=self.name, n=len(self), classes=len(self.classes))
-
     @property
     def labels(self) -> Tensor:
         """Return the label of each image, int64 (N,), or multi-hot labels (N, K)."""
@@ -194,9 +207,6 @@ class ArrayDataset:
         images = levels_to_pixels(stored, self.bounds) if stored.dtype == torch.uint8 else stored.float()
         return Batch(images, self._labels[rows], ids)
 
-    def __iter__(self) -> Iterator[Batch]:
-        return self.batches(0, len(self), 128)
-
     def head(self, limit: int | None) -> ArrayDataset:
         """Return the first `limit` images, all of them for None; raise SettingError for a limit below 1."""
         if limit is None:
@@ -207,15 +217,11 @@ class ArrayDataset:
 
     def with_bounds(self, bounds: Bounds) -> ArrayDataset:
         """Return the images with 8-bit levels put into these bounds; the fingerprint does not change."""
-        other = copy.copy(self)
-        other.bounds = bounds
-        return other
+        return self._copy_with(bounds=bounds)
 
     def with_class_names(self, classes: tuple[str, ...]) -> ArrayDataset:
         """Return the images under other class names, at least as many; the fingerprint does not change."""
-        other = copy.copy(self)
-        other.classes = classes
-        return other
+        return self._copy_with(classes=classes)
 
     def relabelled(self, table: Sequence[int], classes: tuple[str, ...]) -> ArrayDataset:
         """Return the images with table[label] in place of each label; raise DataError if that is below 0."""
@@ -240,12 +246,6 @@ class ArrayDataset:
             yield self._copy_with(_images=self._given, layout="NCL", notes=(SIGNAL_NOTE,))
         if self._images.ndim == 4 and self._images.shape[1] == 3 and has_equal_channels(self._images):
             yield self._copy_with(_images=self._images[:, :1], notes=(GREY_NOTE,))
-
-    def _copy_with(self, **changes: Any) -> ArrayDataset:
-        other = copy.copy(self)
-        other.__dict__.pop("fingerprint", None)
-        other.__dict__.update(changes)
-        return other
 
 
 SIGNAL_NOTE = "arrays of two axes are taken as signals (C, L), because the model takes no images of this size"

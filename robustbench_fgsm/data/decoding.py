@@ -23,7 +23,7 @@ from robustbench_fgsm.models.preprocessing import Preprocessing
 PixelArray = NDArray[Any]
 
 IMAGE_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""Formats that are decoded, whatever a file is called."""
+"""Formats that are decoded; the name of a file does not matter."""
 
 MAX_PIXELS = 89_478_485
 """Pillow's own MAX_IMAGE_PIXELS, above which it only warns: 360 MB once decoded."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -14,13 +13,20 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.attack.quantization import levels_to_pixels
-from robustbench_fgsm.data.dataset import GREY_NOTE, SIGNAL_NOTE, BadSample, Batch, has_equal_channels, printable_name
+from robustbench_fgsm.data.dataset import (
+    GREY_NOTE,
+    SIGNAL_NOTE,
+    BadSample,
+    Batch,
+    LoadedDataset,
+    has_equal_channels,
+    printable_name,
+)
 from robustbench_fgsm.data.decode_workers import map_in_order
 from robustbench_fgsm.data.decoding import PixelArray, UnreadableError, decode_image, image_to_pixels, is_grey
 from robustbench_fgsm.data.image_hashes import UNREAD_HASH, hash_sample
-from robustbench_fgsm.errors import DataError, RfgsmError, first_line
+from robustbench_fgsm.errors import DataError, first_line
 from robustbench_fgsm.models.preprocessing import Preprocessing
-from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import MAX_CLASSES, PIXEL_BOUNDS, Bounds, Task, task_of
 
 GREY_CHECK_SAMPLES = 32
@@ -76,14 +82,8 @@ class Decoder:
     knows_classes: bool = True
     """Whether the source says its classes, so that a label beyond them is a fault of one sample."""
 
-    def __call__(self, indices: Sequence[int]) -> DecodedBlock | RfgsmError:
-        """Return the images at these indices, or the error: an exception would lose its message between processes."""
-        try:
-            return self._decode_block(indices)
-        except RfgsmError as error:
-            return error
-
-    def _decode_block(self, indices: Sequence[int]) -> DecodedBlock:
+    def __call__(self, indices: Sequence[int]) -> DecodedBlock:
+        """Return the images at these indices."""
         images, labels, ids, hashes, bad = [], [], [], [], []
         for index in indices:
             found = UNREAD_HASH
@@ -136,12 +136,9 @@ class Hasher:
 
     source: ImageSource
 
-    def __call__(self, indices: Sequence[int]) -> list[int] | RfgsmError:
-        """Return the hash of each sample, as the `Decoder` gives it, or the error."""
-        try:
-            return [self._hash(index) for index in indices]
-        except RfgsmError as error:
-            return error
+    def __call__(self, indices: Sequence[int]) -> list[int]:
+        """Return the hash of each sample, as the `Decoder` gives it."""
+        return [self._hash(index) for index in indices]
 
     def _hash(self, index: int) -> int:
         try:
@@ -161,7 +158,7 @@ def check_same_shape(images: Sequence[PixelArray], paths: Sequence[str]) -> None
             )
 
 
-class ImageDataset:
+class ImageDataset(LoadedDataset):
     """Images of a source, decoded one batch at a time, by worker processes if there are any.
 
     Images are grey only if all sampled images are grey; otherwise they are RGB.
@@ -174,15 +171,6 @@ class ImageDataset:
         layout: axes of a batch of arrays that the source returns; None to infer them from the shape.
         preprocessing: resizing and cropping; None if all images have one size.
     """
-
-    settings: Mapping[str, Any] = {}
-    """What `load_data` was asked for beside the name."""
-
-    sample: Mapping[str, Any] | None = None
-    """How the images were chosen among more, if they are not the first ones of all classes."""
-
-    code_sha256: str = ""
-    """Hash of the user's own code that makes the data; empty if there is none."""
 
     bounds: Bounds = PIXEL_BOUNDS
     """Range into which 8-bit images are put."""
@@ -211,9 +199,6 @@ class ImageDataset:
 
     def __len__(self) -> int:
         return len(self._source)
-
-    def __repr__(self) -> str:
-        return short_repr(self, name=self.name, n=len(self), classes=len(self.classes))
 
     @property
     def task(self) -> Task:
@@ -269,8 +254,6 @@ class ImageDataset:
         blocks = [list(indices[low : low + size]) for low in range(0, len(indices), size)]
         first: list[tuple[PixelArray, str]] = []
         for block in map_in_order(decoder, blocks, self.workers):
-            if isinstance(block, RfgsmError):
-                raise block
             if len(block.images):
                 here = block.images[0], self._source.path(block.ids[0])
                 first = first or [here]
@@ -299,17 +282,11 @@ class ImageDataset:
 
     def hash_blocks(self, blocks: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         """Yield the hashes of the samples at the indices of each block, unreadable ones too; no image is decoded."""
-        for found in map_in_order(Hasher(self._source), blocks, self.workers):
-            if isinstance(found, RfgsmError):
-                raise found
-            yield found
+        return map_in_order(Hasher(self._source), blocks, self.workers)
 
     def path(self, index: int) -> str:
         """Return the location of an image, for readers."""
         return printable_name(self._source.path(index))
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self.batches(0, len(self), 128)
 
     def with_bounds(self, bounds: Bounds) -> ImageDataset:
         """Return the images with 8-bit levels put into these bounds; the fingerprint does not change."""
@@ -344,10 +321,3 @@ class ImageDataset:
             yield self._copy_with(layout="NCL", notes=(SIGNAL_NOTE,))
         if first.shape[1] == 3 and has_equal_channels(first):
             yield self._copy_with(_channels=1, notes=(GREY_NOTE,))
-
-    def _copy_with(self, **changes: Any) -> ImageDataset:
-        other = copy.copy(self)
-        other.__dict__.update(changes)
-        if not set(changes) <= {"classes", "bounds"}:
-            other.__dict__.pop("fingerprint", None)
-        return other

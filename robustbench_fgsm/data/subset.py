@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from robustbench_fgsm.data.axes import CHANNELS_FIRST
-from robustbench_fgsm.data.dataset import ArrayDataset, BadSample, Batch, Dataset, readable_batches
+from robustbench_fgsm.data.dataset import ArrayDataset, BadSample, Batch, Dataset, LoadedDataset, readable_batches
 from robustbench_fgsm.errors import DataError, SettingError
-from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import Task, task_of
 
 
@@ -26,17 +25,8 @@ class RandomAccess(Protocol):
         """Yield the images at these indices, in the given order, at most `size` at a time."""
 
 
-class Subset:
+class Subset(LoadedDataset):
     """Images of a data set at these indices, in the given order."""
-
-    settings: Mapping[str, Any] = {}
-    """What `load_data` was asked for beside the name."""
-
-    sample: Mapping[str, Any] | None = None
-    """How the images were chosen among more, if they are not the first ones of all classes."""
-
-    code_sha256: str = ""
-    """Hash of the user's own code that makes the data; empty if there is none."""
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
         self.dataset = dataset
@@ -46,9 +36,6 @@ class Subset:
 
     def __len__(self) -> int:
         return len(self.indices)
-
-    def __repr__(self) -> str:
-        return short_repr(self, name=self.name, n=len(self), classes=len(self.classes))
 
     @property
     def task(self) -> Task:
@@ -86,9 +73,6 @@ class Subset:
     def take(self, indices: Sequence[int], size: int) -> Iterator[Batch]:
         """Yield the images at these indices of the subset, in the given order, at most `size` at a time."""
         return Subset(self.dataset, [self.indices[index] for index in indices]).batches(0, len(indices), size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self.batches(0, len(self), 128)
 
     def with_dataset(self, dataset: Dataset) -> Subset:
         """Return the subset with these indices of another data set."""
@@ -174,7 +158,7 @@ def dataset_labels(data: Dataset) -> Tensor:
     return labels
 
 
-class IdSubset:
+class IdSubset(LoadedDataset):
     """Images of a data set with the given ids, in the order of the data set; held in memory.
 
     The fingerprint covers these images alone. Unreadable samples, whose ids are unknown, come with the first batch. Raises
@@ -199,9 +183,6 @@ class IdSubset:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def __repr__(self) -> str:
-        return short_repr(self, name=self.name, n=len(self), classes=len(self.classes))
-
     @property
     def fingerprint(self) -> str:
         """Return the SHA-256 of class names, and of shape, dtype, images and labels of the subset."""
@@ -211,6 +192,3 @@ class IdSubset:
         """Yield images start to stop (exclusive) of the subset, at most `size` at a time, in order."""
         for batch in self._kept.batches(start, stop, size):
             yield Batch(batch.images, batch.labels, self._ids[batch.ids], () if batch.ids[0] else self._bad)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self.batches(0, len(self), 128)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from torch import Tensor
 
@@ -13,16 +14,32 @@ from robustbench_fgsm.data.dataset import ArrayDataset
 from robustbench_fgsm.data.labels import to_class_indices, to_multi_hot
 from robustbench_fgsm.data.pixels import to_sample_tensor
 from robustbench_fgsm.data.registry import DataOptions
-from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
+from robustbench_fgsm.errors import DataError, RfgsmError, SettingError, did_you_mean, first_line
 
 ARRAY_KEYS = (("images", "labels"), ("x", "y"), ("data", "target"), ("data", "labels"), ("image", "label"), ("features", "labels"))
 """Names of the two arrays, in any case; in Keras' files, `x_train` and `y_train` or `x_test` and `y_test`."""
 
 
+@contextmanager
+def reading(name: str, expected: str, malformed: tuple[type[Exception], ...] = (ValueError,)) -> Iterator[None]:
+    """Raise DataError if a file of this name cannot be read in the block, or raises an error of a malformed one.
+
+    expected: what the file must be, as in `be text in UTF-8`.
+    """
+    try:
+        yield
+    except RfgsmError:
+        raise
+    except OSError as error:
+        raise DataError(f"{name} cannot be read ({error.strerror or first_line(error)}): check the path") from error
+    except malformed as error:
+        raise DataError(f"{name} must {expected}, got one that cannot be read ({first_line(error)}): save it again") from error
+
+
 def find_array_keys(shapes: Mapping[str, object], options: DataOptions, data_name: str) -> tuple[str, str]:
     """Return the names of images and labels among the arrays of a file.
 
-    shapes: shape of each array by name, for messages. Raises DataError or SettingError if there are no such arrays.
+    shapes: shape of each array by name, for messages. Raises DataError or SettingError if they are missing.
     """
     named = options.images_key, options.labels_key
     for option, key in zip(("--images-key", "--labels-key"), named, strict=True):

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.memory import check_memory
 from robustbench_fgsm.data.registry import DataOptions
-from robustbench_fgsm.data.sources.arrays import arrays_to_dataset
-from robustbench_fgsm.errors import DataError, SettingError, did_you_mean, first_line
+from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, reading
+from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
 from robustbench_fgsm.files.regular_files import open_to_read
 
 LABEL_COLUMNS = ("label", "labels", "target", "class", "y", "species")
@@ -84,15 +84,11 @@ def read_feature_names(file: Path, options: DataOptions) -> list[str]:
 @contextmanager
 def _open_table(file: Path) -> Iterator[TextIO]:
     """Open a file as text; raise DataError if it cannot be read, there or in the block."""
-    try:
-        with TextIOWrapper(open_to_read(file, follow_links=True), encoding="utf-8-sig", newline="") as stream:
-            yield stream
-    except OSError as error:
-        raise DataError(f"csv {file} cannot be read ({error.strerror or error}): check the path") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"csv {file} must be text in UTF-8, got one that cannot be read ({first_line(error)}): save it again"
-        ) from error
+    with (
+        reading(f"csv {file}", "be text in UTF-8", (UnicodeDecodeError, csv.Error)),
+        TextIOWrapper(open_to_read(file, follow_links=True), encoding="utf-8-sig", newline="") as stream,
+    ):
+        yield stream
 
 
 def _read_columns(stream: TextIO, file: Path, options: DataOptions) -> tuple[Columns, Iterator[list[str]]]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.memory import check_memory
 from robustbench_fgsm.data.registry import DataOptions
-from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, find_array_keys
-from robustbench_fgsm.errors import DataError, RfgsmError, first_line
+from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, find_array_keys, reading
+from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.files.regular_files import check_regular_file
 
 BYTES_BY_CLASS = {"uint8": 1, "int8": 1, "logical": 1, "uint16": 2, "int16": 2, "single": 4, "int32": 4, "uint32": 4}
@@ -48,9 +48,16 @@ def _read_arrays(file: Path, options: DataOptions) -> list[NDArray[Any]]:
     from scipy import io
     from scipy.io.matlab import MatReadError
 
-    try:
+    malformed = (ValueError, TypeError, KeyError, EOFError, IndexError, OverflowError, MemoryError, zlib.error, MatReadError)
+    with reading(f"mat {file}", "be a MATLAB file", malformed):
         check_regular_file(file)
-        listed = {name: (shape, kind) for name, shape, kind in io.whosmat(str(file), appendmat=False)}
+        try:
+            listed = {name: (shape, kind) for name, shape, kind in io.whosmat(str(file), appendmat=False)}
+        except NotImplementedError as error:
+            raise DataError(
+                f"mat {file} must be of version 7 or older, got version 7.3, which is HDF5: save it with `save -v7` in MATLAB, "
+                "or read it with h5py and save it as npz:FILE"
+            ) from error
         keys = find_array_keys({name: shape for name, (shape, _) in listed.items()}, options, str(file))
         for key in keys:
             shape, kind = listed[key]
@@ -59,16 +66,3 @@ def _read_arrays(file: Path, options: DataOptions) -> list[NDArray[Any]]:
             check_memory(int(np.prod(shape, dtype=object)) * BYTES_BY_CLASS.get(kind, 8), str(file), "save it as npz:FILE")
         stored = io.loadmat(str(file), variable_names=keys, appendmat=False)
         return [stored[key] for key in keys]
-    except RfgsmError:
-        raise
-    except OSError as error:
-        raise DataError(f"mat {file} cannot be read ({error.strerror or first_line(error)}): check the path") from error
-    except NotImplementedError as error:
-        raise DataError(
-            f"mat {file} must be of version 7 or older, got version 7.3, which is HDF5: save it with `save -v7` in MATLAB, "
-            "or read it with h5py and save it as npz:FILE"
-        ) from error
-    except (ValueError, TypeError, KeyError, EOFError, IndexError, OverflowError, MemoryError, zlib.error, MatReadError) as error:
-        raise DataError(
-            f"mat {file} must be a MATLAB file, got one that cannot be read ({first_line(error)}): save it again"
-        ) from error

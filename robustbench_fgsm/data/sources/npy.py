@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.registry import DataOptions
-from robustbench_fgsm.data.sources.arrays import arrays_to_dataset
-from robustbench_fgsm.errors import DataError, RfgsmError
+from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, reading
+from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.files.array_files import map_npy
 
 
@@ -28,11 +28,5 @@ def load(argument: str, options: DataOptions) -> Dataset:
 
 
 def _map_file(file: Path) -> NDArray[Any]:
-    try:
+    with reading(f"npy {file}", "hold a plain array"):
         return map_npy(file)
-    except RfgsmError:
-        raise
-    except OSError as error:
-        raise DataError(f"npy {file} cannot be read ({error.strerror or error}): check the path") from error
-    except ValueError as error:
-        raise DataError(f"npy {file} must hold a plain array, got one that cannot be read ({error}): save it again") from error

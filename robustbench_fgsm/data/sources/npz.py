@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.memory import check_memory
 from robustbench_fgsm.data.registry import DataOptions
-from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, find_array_keys
-from robustbench_fgsm.errors import DataError, RfgsmError
+from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, find_array_keys, reading
+from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.files.array_files import open_npz
 from robustbench_fgsm.files.regular_files import MAX_SMALL_EXPANSION
 
@@ -22,19 +22,15 @@ def load(argument: str, options: DataOptions) -> Dataset:
     Raises UnsafeError if the file holds pickled objects; DataError if the file cannot be read, or does not hold images and labels.
     """
     file = Path(argument)
-    try:
-        with open_npz(file, follow_links=True, expansion=MAX_SMALL_EXPANSION) as arrays:  # masks and drawings compress well
-            keys = find_array_keys(arrays.shapes, options, str(file))
-            names = ["classes"] if "classes" in arrays else []
-            check_memory(sum(map(arrays.unpacked_bytes, [*keys, *names])), f"npz {file}", "save it with numpy.savez, uncompressed")
-            classes = _array_class_names(arrays.read("classes"), file) if names else None
-            images, labels = map(arrays.read, keys)
-    except RfgsmError:
-        raise
-    except OSError as error:
-        raise DataError(f"npz {file} cannot be read ({error.strerror or error}): check the path") from error
-    except ValueError as error:
-        raise DataError(f"npz {file} must hold plain arrays, got one that cannot be read ({error}): save it again") from error
+    with (
+        reading(f"npz {file}", "hold plain arrays"),
+        open_npz(file, follow_links=True, expansion=MAX_SMALL_EXPANSION) as arrays,  # masks and drawings compress well
+    ):
+        keys = find_array_keys(arrays.shapes, options, str(file))
+        names = ["classes"] if "classes" in arrays else []
+        check_memory(sum(map(arrays.unpacked_bytes, [*keys, *names])), f"npz {file}", "save it with numpy.savez, uncompressed")
+        classes = _array_class_names(arrays.read("classes"), file) if names else None
+        images, labels = map(arrays.read, keys)
     return arrays_to_dataset(f"npz:{file}", images, labels, options, classes)
 
 

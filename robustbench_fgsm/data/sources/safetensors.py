@@ -6,8 +6,8 @@ from pathlib import Path
 
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.registry import DataOptions
-from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, find_array_keys
-from robustbench_fgsm.errors import DataError, RfgsmError, describe_error
+from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, find_array_keys, reading
+from robustbench_fgsm.errors import DataError
 from robustbench_fgsm.files.array_files import open_safetensors
 from robustbench_fgsm.files.json_files import parse_json_value
 
@@ -18,20 +18,11 @@ def load(argument: str, options: DataOptions) -> Dataset:
     Raises DataError if the file cannot be read, or does not hold images and labels.
     """
     file = Path(argument)
-    try:
-        with open_safetensors(file, follow_links=True) as stored:
-            shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
-            images, labels = find_array_keys(shapes, options, str(file))
-            classes = parse_json_value((stored.metadata() or {}).get("classes", "null"), f"classes in the metadata of {file}")
-            tensors = stored.get_tensor(images), stored.get_tensor(labels)
-    except RfgsmError:
-        raise
-    except OSError as error:
-        raise DataError(f"safetensors {file} cannot be read ({error.strerror or error}): check the path") from error
-    except ValueError as error:
-        raise DataError(
-            f"safetensors {file} must be whole, got one that cannot be read ({describe_error(error)}): write it again"
-        ) from error
+    with reading(f"safetensors {file}", "be whole"), open_safetensors(file, follow_links=True) as stored:
+        shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+        images, labels = find_array_keys(shapes, options, str(file))
+        classes = parse_json_value((stored.metadata() or {}).get("classes", "null"), f"classes in the metadata of {file}")
+        tensors = stored.get_tensor(images), stored.get_tensor(labels)
     if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise DataError(f"classes in the metadata of {file} must be a JSON list of names, got {classes!r:.60}")
     return arrays_to_dataset(f"safetensors:{file}", *tensors, options, classes)
