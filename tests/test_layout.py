@@ -9,12 +9,12 @@ import ast
 import graphlib
 from collections.abc import Iterator
 from functools import cache
-from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
 
 import robustbench_fgsm
+from tests.load_script import load_script
 
 ORDER = [
     "errors",
@@ -54,9 +54,6 @@ ORDER = [
 PUBLIC_API = ["__init__.py", "__main__.py"]
 """These stand outside, and only `cli` may import from them."""
 
-DRAWING = {"plot", "report", "save", "to_pandas", "__repr__", "_repr_html_"}
-"""Functions that may import what stands below them: they only pass the caller's result to the code that draws it."""
-
 ATTACK_LIBRARIES = {"art", "foolbox", "torchattacks", "cleverhans"}
 TAKE_ATTACK_LIBRARIES = ("references/", "models/art.py", "art.py", "evaluation/")
 
@@ -70,6 +67,7 @@ MIN_DOCSTRING_WORDS = 5
 
 ROOT = Path(robustbench_fgsm.__file__).parent
 TESTS = Path(__file__).parent
+ARCHITECTURE = load_script(TESTS.parent / "docs/architecture.py")
 MODULES = sorted(file.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py"))
 
 
@@ -93,18 +91,11 @@ def may_import(place: str, inside: list[str]) -> bool:
 
 
 def imported(tree: ast.AST, package: str) -> Iterator[str]:
-    """Full names of all that is imported anywhere but in functions that draw."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.FunctionDef) and node.name in DRAWING:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            source = resolve_name("." * node.level + (node.module or ""), package)
-            yield from (f"{source}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+    """Full names of all that is imported anywhere but in functions that draw, also by a name as text."""
+    yield from ARCHITECTURE.imported_names(tree, package)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
             yield from (str(word.value) for word in node.args if isinstance(word, ast.Constant))
-        yield from imported(node, package)
 
 
 def import_graph() -> dict[str, set[str]]:
@@ -164,7 +155,7 @@ def private_names(source: str) -> set[str]:
 
 
 def is_private(name: str) -> bool:
-    return name.startswith("_") and not name.startswith("__") and name not in DRAWING
+    return name.startswith("_") and not name.startswith("__") and name not in ARCHITECTURE.CALLER_RESULTS
 
 
 def printing(source: str) -> bool:

@@ -111,16 +111,7 @@ class Batch(nn.Module):
         return self.layer(self.norm(x.flatten(1)))
 
 
-class Averaged(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.norm, self.layer = nn.BatchNorm1d(64, track_running_stats=False), nn.Linear(64, 4)
-
-    def forward(self, x):
-        return self.layer(self.norm(x.flatten(1)))
-
-
-class Running(Averaged):
+class Running(Batch):
     def __init__(self):
         super().__init__()
         self.norm = nn.BatchNorm1d(64)
@@ -474,7 +465,7 @@ WARNINGS = [
         f"{T} --model {NET}normalised --mean 0.5 --std 0.25",
     ),
     Remedy(f"{T} --model {NET}Dropped", "so switch it off", f"{T} --model {NET}switched_off", f"{NET}switched_off"),
-    Remedy(f"{T} --model {NET}Averaged", "let it use its running ones", f"{T} --model {NET}Running", f"{NET}Running"),
+    Remedy(f"{T} --model {NET}Batch", "let it use its running ones", f"{T} --model {NET}Running", f"{NET}Running"),
     Remedy(
         f"{T.replace('trained', 'fractions')} --model {NET}levels --bounds 0,255 --eps 8",
         "pass images * 255",

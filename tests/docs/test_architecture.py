@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.load_script import load_script
 
 FOLDER = Path(__file__).parents[2] / "docs"
 
@@ -14,12 +15,7 @@ FOLDER = Path(__file__).parents[2] / "docs"
 @pytest.fixture(scope="module")
 def architecture() -> ModuleType:
     """docs/architecture.py."""
-    spec = importlib.util.spec_from_file_location("architecture", FOLDER / "architecture.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(FOLDER / "architecture.py")
 
 
 def test_picture_is_up_to_date(architecture: ModuleType) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.load_script import load_script
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "reference/inputs.md").read_text(encoding="utf-8")
@@ -18,13 +18,7 @@ PAGE = (DOCS / "reference/inputs.md").read_text(encoding="utf-8")
 @cache
 def input_rows() -> ModuleType:
     """docs/input_rows.py."""
-    spec = importlib.util.spec_from_file_location("input_rows", DOCS / "input_rows.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up there
-    spec.loader.exec_module(module)
-    return module
+    return load_script(DOCS / "input_rows.py")
 
 
 def words(rows: list[list[str]]) -> list[list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.variants.catalogue import HARMLESS_IDS, MISTAKE_BY_ID
+from tests.load_script import load_script
 
 DOCS = Path(__file__).parents[2] / "docs"
 FOLDER = DOCS / "reference/mistakes"
@@ -30,12 +30,7 @@ OTHER_NAMES = {
 @cache
 def mistake_rows() -> ModuleType:
     """docs/mistake_rows.py."""
-    spec = importlib.util.spec_from_file_location("mistake_rows", DOCS / "mistake_rows.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(DOCS / "mistake_rows.py")
 
 
 def words(text: str) -> str:

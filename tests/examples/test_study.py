@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -10,6 +9,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
+from tests.load_script import load_script
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/explanation/study.md"
@@ -19,13 +20,7 @@ KEPT = ROOT / "docs/explanation/study"
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
     """examples/dnn_width_study.py."""
-    spec = importlib.util.spec_from_file_location("dnn_width_study", ROOT / "examples/dnn_width_study.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "examples/dnn_width_study.py")
 
 
 @pytest.fixture(scope="module")

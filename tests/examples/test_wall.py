@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from robustbench_fgsm.verification.package_environment import PackageAttack, read_adapter
+from tests.load_script import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples" / "wall"
@@ -18,12 +18,7 @@ STORED = ROOT / "docs" / "reference" / "wall.json"
 
 
 def load(name: str) -> ModuleType:
-    spec = spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(FOLDER / f"{name}.py")
 
 
 build, effect = load("build"), load("effect")

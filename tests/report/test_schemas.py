@@ -176,16 +176,21 @@ def test_benchmarks(timed: Document) -> None:
     check("benchmark", changed(timed, "absent", [absent]))
 
 
+def check_without(schema: str, document: Document, path: list[str | int], key: str) -> None:
+    """Check that a document without the key at that place is refused."""
+    broken = copy.deepcopy(document)
+    parent: Any = broken
+    for step in path:
+        parent = parent[step]
+    del parent[key]
+    with pytest.raises(ValidationError):
+        check(schema, broken)
+
+
 def test_benchmark_needs_every_key(timed: Document) -> None:
     for *path, key in places(timed):
         if isinstance(key, str) and key not in OPTIONAL - {"threads"}:
-            broken = copy.deepcopy(timed)
-            parent: Any = broken
-            for step in path:
-                parent = parent[step]
-            del parent[key]
-            with pytest.raises(ValidationError):
-                check("benchmark", broken)
+            check_without("benchmark", timed, path, key)
 
 
 @pytest.mark.parametrize(
@@ -241,13 +246,7 @@ def test_evaluation_needs_every_key(measured: Measured) -> None:
     document = apply_thresholds(measured(), Thresholds(0.5, 0.5))
     for *path, key in places(document):
         if isinstance(key, str) and (key not in OPTIONAL or path == ["attack"]):
-            broken = copy.deepcopy(document)
-            parent: Any = broken
-            for step in path:
-                parent = parent[step]
-            del parent[key]
-            with pytest.raises(ValidationError):
-                check("evaluation", broken)
+            check_without("evaluation", document, path, key)
 
 
 @pytest.mark.parametrize(

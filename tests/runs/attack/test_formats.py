@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,18 +16,7 @@ from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.evaluation.craft_shards import AdversarialShard, craft_shards
 from robustbench_fgsm.runs.attack.formats import get_shard_format
 from robustbench_fgsm.spec import AttackSpec, TargetRule
-
-MakeClassifier = Callable[..., rf.TorchClassifier]
-MakeData = Callable[..., rf.ArrayDataset]
-
-FORMATS = ["safetensors", "npz", "png"]
-SMALL = Path(__file__).parents[1] / "conftest.py"
-
-each_format = pytest.mark.parametrize("form", FORMATS)
-
-
-def save(out: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, **settings: Any) -> rf.SavedAttack:
-    return rf.save_adversarial(classifier, data, out, **{"shard_size": 10, "batch_size": 4} | settings)
+from tests.runs.attack.small_attacks import MakeClassifier, MakeData, each_format, save
 
 
 def crafted(classifier: rf.TorchClassifier, data: rf.ArrayDataset, target: str = "none") -> AdversarialShard:

@@ -19,15 +19,12 @@ from robustbench_fgsm.files.regular_files import hash_file
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.attack.replay import ReplayCounts
 from robustbench_fgsm.runs.attack.result import checksum
+from tests.runs.attack.small_attacks import save
 
 FIRST = {"safetensors": "adversarial-00000.safetensors", "npz": "adversarial-00000.npz", "png": "adversarial-00000/00000003.png"}
 
 formats = pytest.mark.parametrize("form", FIRST)
 Check = Callable[..., rf.AttackCheck]
-
-
-def save(out: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, **settings: Any) -> None:
-    rf.save_adversarial(classifier, data, out, **{"shard_size": 10, "batch_size": 4} | settings)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,18 +27,7 @@ from robustbench_fgsm.files.directory_lock import lock_directory
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.attack import save as save_module
 from robustbench_fgsm.runs.attack.formats import get_shard_format
-
-MakeClassifier = Callable[..., rf.TorchClassifier]
-MakeData = Callable[..., rf.ArrayDataset]
-
-FORMATS = ["safetensors", "npz", "png"]
-SMALL = Path(__file__).parents[1] / "conftest.py"
-
-each_format = pytest.mark.parametrize("form", FORMATS)
-
-
-def save(out: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, **settings: Any) -> rf.SavedAttack:
-    return rf.save_adversarial(classifier, data, out, **{"shard_size": 10, "batch_size": 4} | settings)
+from tests.runs.attack.small_attacks import SMALL, MakeClassifier, each_format, save
 
 
 def contents(out: Path) -> dict[str, str]:
