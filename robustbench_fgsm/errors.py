@@ -31,7 +31,7 @@ LONG_WORD = re.compile(r"(\S{200})\S{200,}")
 EXIT_SUCCESS = 0
 EXIT_NEGATIVE_RESULT = 1
 EXIT_INTERNAL_ERROR = 70
-"""Nobody foresaw it: a defect of this package (`EX_SOFTWARE` of sysexits.h), never to be taken for "disagree"."""
+"""Exit code of an unexpected error, a defect of this package (`EX_SOFTWARE` of sysexits.h); 1 would mean "disagree"."""
 EXIT_INTERRUPTED = 130
 
 

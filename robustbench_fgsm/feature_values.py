@@ -13,7 +13,7 @@ FeatureValues = float | tuple["FeatureValues", ...]
 
 
 class HasToList(Protocol):
-    """Array or tensor of numbers, of whatever library."""
+    """Array or tensor of numbers, of any library."""
 
     def tolist(self) -> Any:
         """Return the numbers as nested lists."""

@@ -73,9 +73,9 @@ class Option:
     suggestions: tuple[str, ...] | Callable[[], Iterable[str]] = ()
 
     def changed(self, other: Option | None) -> Option:
-        """Return this declaration with what another one says."""
-        said = {} if other is None else {part.name: getattr(other, part.name) for part in fields(Option) if part.name != "help"}
-        given = {name: value for name, value in said.items() if value != getattr(Option, name)}
+        """Return this declaration with the changes that another one declares."""
+        declared = {} if other is None else {part.name: getattr(other, part.name) for part in fields(Option) if part.name != "help"}
+        given = {name: value for name, value in declared.items() if value != getattr(Option, name)}
         return self if other is None else replace(self, help=other.help, **given)
 
 

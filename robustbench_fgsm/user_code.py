@@ -1,4 +1,4 @@
-"""A user's own code: load a function, `pkg.mod:fn` or `file.py:fn`, and turn whatever the code raises into one line."""
+"""A user's own code: load a function, `pkg.mod:fn` or `file.py:fn`, and turn its errors into one line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TORCH_FOLDER = str(Path(sysconfig.get_path("platlib"), "torch"))
 
 
 class user_code:  # noqa: N801  (a context manager)
-    """Context in which a user's code runs: whatever the code raises becomes `error_type`, with the code's error as its cause.
+    """Context in which a user's code runs: an error of the code becomes `error_type`, with the code's error as its cause.
 
     The message is `{expected}, it raised {type}: {message} ({file}:{line})` and the remedy. Four kinds of errors pass unchanged:
     this package's own, an interrupt, a closed generator, and a lack of memory, after which batches are halved.
@@ -164,7 +164,7 @@ def load_user_function(
 
 @contextmanager
 def on_import_path(places: ImportPath) -> Iterator[None]:
-    """Put the places on `sys.path`; afterwards restore `sys.path`, whatever the body did to it."""
+    """Put the places on `sys.path`; afterwards restore `sys.path`, also if the body changed it."""
     before = list(sys.path)
     sys.path[:] = [*places.front, *before, *places.end]
     try:

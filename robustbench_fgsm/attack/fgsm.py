@@ -290,7 +290,7 @@ class NonfiniteImages:
         self._gradients = gradient_step.nonfinite_gradient | self._gradients
 
     def warnings(self, consequence: str) -> Iterator[str]:
-        """Yield warnings that count the images; consequence: what becomes of an image without a gradient."""
+        """Yield warnings that count the images; consequence: what happens to an image without a gradient."""
         for found, what in (
             (
                 self._outputs,

@@ -239,7 +239,7 @@ def kind_of_outputs(outputs: Tensor, more: Callable[[], Tensor] | None = None) -
 
     Args:
         outputs: as `OutputReader` returns them, with one output of a binary network read as a logit.
-        more: outputs (M, K) on other images, if numbers in [0, 1] are to be told from logits that lie there by chance.
+        more: outputs (M, K) on other images, to distinguish numbers in [0, 1] from logits that lie there by chance.
 
     Returns:
         `probabilities` or `log-probabilities` if all rows are normalised so; `one sigmoid` or `sigmoids` if all numbers lie in

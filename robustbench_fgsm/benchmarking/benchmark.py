@@ -224,7 +224,7 @@ def _make_implementation(
     """Return the implementation, or the error of making it, which its runner then raises."""
     try:
         return contender.make_implementation(classifier, data, spec, batch_size)
-    except Exception as error:  # noqa: BLE001  (whatever a library raises is its result)
+    except Exception as error:  # noqa: BLE001  (an error of a library is its result)
         return error
 
 

@@ -128,7 +128,7 @@ def main(request_file: str, result_file: str) -> None:
     request = pickle.loads(read_bytes(Path(request_file)))  # noqa: S301  (the process that started this process wrote the file)
     try:
         found: Any = vars(measure_in_process(request))
-    except Exception as error:  # noqa: BLE001  (whatever a contender raises is its result)
+    except Exception as error:  # noqa: BLE001  (an error of a contender is its result)
         found = describe_error(error)
     write_bytes(Path(result_file), json.dumps(found).encode())
 

@@ -117,7 +117,7 @@ def _time_task(
         result = runner(task)
         synchronise()
         seconds = time.perf_counter() - began
-    except Exception as error:  # noqa: BLE001  (whatever a contender raises is its result)
+    except Exception as error:  # noqa: BLE001  (an error of a contender is its result)
         timings.error = describe_error(error)
         return
     timings.consistent &= result == timings.results.setdefault(task, result)

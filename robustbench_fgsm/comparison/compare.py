@@ -65,7 +65,7 @@ def compare(
     strict: bool = RunOptions.strict,
     progress: ProgressSetting = None,
 ) -> Comparison:
-    """Compare our FGSM with other libraries image by image, and report how each fares class by class.
+    """Compare our FGSM with other libraries image by image, and count the success of each class by class.
 
     Args:
         classifier: the model to attack.

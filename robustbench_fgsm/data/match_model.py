@@ -79,7 +79,7 @@ def channel_remedy(predict: Callable[[Tensor], Tensor], images: Tensor) -> str:
     other = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images.mean(1, keepdim=True)
     try:
         predict(other)
-    except Exception:  # noqa: BLE001  (a network raises what it likes)
+    except Exception:  # noqa: BLE001  (a network may raise any error)
         return ""
     if images.shape[1] == 1:
         return (
@@ -119,7 +119,7 @@ def _accepts(classifier: Classifier, data: Dataset) -> bool:
         return classifier.predict(images.to(classifier.device)).shape == (len(images), classifier.num_classes)
     except DataError:
         return True
-    except Exception:  # noqa: BLE001  (a network raises what it likes; the checks before the attack report it)
+    except Exception:  # noqa: BLE001  (a network may raise any error; the checks before the attack report it)
         return False
 
 

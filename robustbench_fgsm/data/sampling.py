@@ -92,7 +92,7 @@ def describe_sample(data: Dataset) -> str:
 def sample_warnings(data: Dataset) -> list[str]:
     """Return a warning if the images are no fair sample of the data.
 
-    Images in class order miss classes, because a user asked for the first ones or passed no others; or rare classes, each with an
+    Images in class order miss classes, because a user chose the first images or passed no others; or rare classes, each with an
     image at least, take the place of many others.
     """
     sample: dict[str, Any] = getattr(data, "sample", None) or {}

@@ -43,7 +43,7 @@ def measure_rounding(classifier: Classifier, data: Dataset, spec: AttackSpec) ->
     try:
         with preserve_generators([classifier.device]):
             pairs = [_finite_rows(*pair) for pair in _outputs_in_pairs(classifier, batch, spec, data.classes)]
-    except Exception:  # noqa: BLE001  (a network raises what it likes; memory may hold fewer images than a trial has)
+    except Exception:  # noqa: BLE001  (a network may raise any error; memory may hold fewer images than a trial has)
         return None
     return RoundingGuard.measure(pairs, len(data)) if any(len(ours) for ours, _ in pairs) else None
 

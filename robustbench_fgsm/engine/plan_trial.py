@@ -45,7 +45,7 @@ def try_plan(
 ) -> Plan:
     """Return the plan with its trial, which runs the plain and the planned network on the same images; a plain plan needs none.
 
-    The trial uses a copy of the network, and restores the random generators: it leaves no trace, whatever the network does.
+    The trial uses a copy of the network, and restores the random generators: it leaves no trace.
 
     Args:
         classifier: the plain classifier.

@@ -89,7 +89,7 @@ def distances(
     A coarse grid of budgets is scanned from below. The first interval whose end fools the image is then halved six times. The
     result is the first crossing that the search finds along one direction: an upper bound on the distance to the nearest
     adversarial image. A RuntimeWarning gives each reason why the distances must not be used, and says if saturated images,
-    whose gradients float32 spoils, are more than 1 %.
+    whose float32 gradients have wrong signs, are more than 1 %.
 
     Args:
         classifier: the model to attack: a classifier, a bare `nn.Module`, or an ART estimator.

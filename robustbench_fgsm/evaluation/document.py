@@ -147,7 +147,7 @@ def _bad_samples_text(bad: Sequence[BadSample]) -> str:
 def tally_warnings(tally: Tally, *, cancels: bool = True, bad: Sequence[BadSample] = (), max_bad: int = 0) -> list[str]:
     """Return warnings that belong beside the rates.
 
-    cancels: saturation spoils the gradient of the loss. bad, max_bad: as for `tally_invalid_reasons`.
+    cancels: saturation gives wrong signs of the gradient of the loss. bad, max_bad: as for `tally_invalid_reasons`.
     """
     found = bad_sample_warnings(bad, max_bad)
     zero, saturated = Rate(tally.zero_gradient, tally.n), Rate(tally.saturated, tally.n)

@@ -64,7 +64,7 @@ def evaluate(
     strict: bool = RunOptions.strict,
     progress: ProgressSetting = None,
 ) -> Evaluation:
-    """Measure how FGSM fares at one budget: predictions before and after the attack, and success class by class.
+    """Attack a classifier by FGSM at one budget: count predictions before and after, and success class by class.
 
     Args:
         classifier: the model to attack: a classifier, a bare `nn.Module`, or an ART estimator.
@@ -128,7 +128,7 @@ def sweep(
     strict: bool = RunOptions.strict,
     progress: ProgressSetting = None,
 ) -> Sweep:
-    """Measure how FGSM fares at several budgets, with one evaluation for each targeting rule.
+    """Attack a classifier by FGSM at several budgets, with one evaluation for each targeting rule.
 
     Without restarts, one gradient for each batch and rule serves all budgets.
 
@@ -176,7 +176,7 @@ def _run_and_keep_records(
     checks: CheckOptions,
     progress: Progress | None,
 ) -> list[Evaluation]:
-    """Run the attacks, and keep what becomes of each image for `Evaluation.save`, unless there are too many images."""
+    """Run the attacks, and keep the outcomes of each image for `Evaluation.save`, unless there are too many images."""
     outcomes = len(data) * sum(len(spec.epsilons) + 1 for spec in specs)
     if outcomes > MAX_KEPT_OUTCOMES:
         return run_attacks(classifier, data, specs, run_options, checks, context=RunContext(progress=progress))

@@ -106,7 +106,7 @@ def try_lock(descriptor: int) -> bool | None:
     return True
 
 
-if sys.platform == "linux":  # locks of open files: two of one process exclude each other, and a lock can be asked for
+if sys.platform == "linux":  # locks of open files: two of one process exclude each other, and a lock can be queried
     import fcntl
 
     LOCK_FORMAT = "hhqqi4x"

@@ -1,4 +1,4 @@
-"""Read JSON that somebody else may have written: its size, depth, keys, numbers and text are checked."""
+"""Read JSON of unknown origin: its size, depth, keys, numbers and text are checked."""
 
 from __future__ import annotations
 

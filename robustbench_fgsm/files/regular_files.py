@@ -35,7 +35,7 @@ FILE_KINDS = {
 
 
 def is_present(file: Path) -> bool:
-    """Return True if a path is there, whatever it is; a link is not followed."""
+    """Return True if a path exists, as a file, a directory or anything else; a link is not followed."""
     return os.path.lexists(file)
 
 

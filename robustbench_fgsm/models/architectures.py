@@ -31,7 +31,7 @@ class SmallCNN(nn.Module):
     """Six 3x3 convolutions with batch norm and average pooling: 204,778 parameters for one channel and ten classes.
 
     Max-pooling over a flat background must choose one of equal pixels, and the sign of the input gradient then depends on that
-    choice. Average pooling has no such ties.
+    choice. Average pooling has no ties.
     """
 
     def __init__(self, *, channels: int = 1, num_classes: int = 10) -> None:

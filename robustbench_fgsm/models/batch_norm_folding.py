@@ -36,7 +36,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module | None:
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     try:
         graph = symbolic_trace(copy_module(network, [*shared.values()]))  # no copy of weights that are to be replaced
-    except Exception:  # noqa: BLE001  (anybody's forward runs here on stand-ins for tensors, and raises what it likes)
+    except Exception:  # noqa: BLE001  (a user's forward pass runs here on symbols, and may raise any error)
         return None
     pairs = _foldable_pairs(graph)
     if not pairs:

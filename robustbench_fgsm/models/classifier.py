@@ -228,7 +228,7 @@ class TorchClassifier:
         task: `multiclass`, or `multilabel` if each class has an output of its own. Loss `ce` is then binary cross-entropy.
 
     Attributes:
-        tf32: a GPU may round factors to 10 bits. If False, it computes in full float32, whatever PyTorch's switches say.
+        tf32: a GPU may round factors to 10 bits. If False, it computes in full float32, and PyTorch's switches do not matter.
         bf16: `predict` computes in bfloat16 under PyTorch's autocast.
         own_loss: loss for which `ce` stands. For `multilabel` the first gradient finds it.
     """

@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 from robustbench_fgsm.errors import ModelError
 
 TRAINING_ARGUMENTS = ("training", "train")
-"""Arguments by which an operator is told that it trains."""
+"""Arguments by which an operator runs in train mode."""
 
 
 class ExportedGraph(nn.Module):

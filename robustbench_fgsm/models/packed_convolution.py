@@ -45,7 +45,7 @@ def has_additions(module: nn.Module) -> bool:
 
 
 def is_ordinary(module: nn.Module) -> bool:
-    """Return True if nobody added anything to a layer of PyTorch: no hook, no parametrisation, no replaced method."""
+    """Return True if a layer is PyTorch's own, without a hook, a parametrisation or a replaced method."""
     return type(module).__module__.startswith("torch.nn.modules.") and not has_additions(module)
 
 

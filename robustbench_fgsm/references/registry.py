@@ -49,11 +49,11 @@ class Reference(Protocol):
     name: str
     version: str
     norm_floor: float
-    """Norm of the summed loss' gradient below which it under-scales a step; 0 where there is no such floor."""
+    """Norm of the summed loss' gradient below which it under-scales a step; 0 if it has no floor."""
     different_execution: bool
-    """Whether it computes in another framework, memory layout or device than ours, so that pooling ties may fall otherwise."""
+    """Whether it computes in another framework, memory layout or device than ours, which may break ties in pooling differently."""
     own_success: OwnSuccess | None
-    """Its own definition of success; None where the library has none."""
+    """Its own definition of success; None if the library has no definition."""
 
     def predict(self, x: Tensor) -> Tensor:
         """Return outputs (N, K) of images (N, C, H, W)."""

@@ -23,7 +23,7 @@ from robustbench_fgsm.spec import PIXEL_BOUNDS, Bounds
 IMAGE_KEYS = ("images", "x_adv", "adversarial")
 SAVED_IMAGE_SUFFIXES = (".npz", ".safetensors")
 PICKLE_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle")
-"""Files that somebody may take for saved images too, and that are refused unread."""
+"""Files that a user may pass as saved images; they are refused and not opened."""
 
 SHARD_PATTERN = "adversarial-*"
 """Files of a directory that `rfgsm attack` made."""

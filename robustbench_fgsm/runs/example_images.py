@@ -109,10 +109,10 @@ def _recreate_images(run: EvaluationRun, attack_index: int, selected: Sequence[S
         batch = next(Subset(run.data, [pick.index for pick in some]).batches(0, len(some), len(some)))
         parts = portions.map_parts(len(batch), lambda rows, batch=batch: _attack_images(run, attack_index, batch.at(rows)))  # type: ignore[misc]
         made = _concatenate(parts)
-        told = {pick.id: (pick.label, pick.prediction_before, pick.prediction_after) for pick in some}
+        recorded = {pick.id: (pick.label, pick.prediction_before, pick.prediction_after) for pick in some}
         columns = made.ids, made.labels, made.predictions_before, made.predictions_after
         facts = zip(*(column.tolist() for column in columns), strict=True)
-        same = [told.get(id_) == (label, before, after) for id_, label, before, after in facts]
+        same = [recorded.get(id_) == (label, before, after) for id_, label, before, after in facts]
         yield made.select(torch.tensor(same))
 
 

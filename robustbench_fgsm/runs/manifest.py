@@ -106,7 +106,7 @@ def translate_document_errors(source: Path) -> Iterator[None]:
         yield
     except (RfgsmError, OSError):
         raise
-    except Exception as error:  # whatever a field of another type or sign leads to
+    except Exception as error:  # a field of another type or sign may cause any error
         raise RunError(
             f"{source} must be as rfgsm wrote it, got one that cannot be read ({describe_error(error)}): choose another directory"
         ) from error

@@ -1,4 +1,4 @@
-"""Count how a random audit of predictions fared."""
+"""Count the differences that a random audit of predictions finds."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class SignedRanks:
         return cls(float(ranks @ np.sign(values)), np.asarray(ranks[values != 0], np.float64), len(values))
 
     def p_value(self) -> float:
-        """Return the probability of a total at least so large if each difference had either sign with probability 1/2.
+        """Return the probability of a total at least so large if each difference has either sign with probability 1/2.
 
         Exact up to 60 differences that are not zero; above, by the normal distribution with a correction for continuity. Of M
         ranks with m ties at rank r, the total moves in steps of about 2 r m / M: the largest of these counts.

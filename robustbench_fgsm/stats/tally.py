@@ -38,7 +38,7 @@ class BatchOutcomes:
         targets: (N,) target classes; None if the attack is untargeted.
         zero_gradient: (N,) bool, the gradient is exactly zero.
         nonfinite_gradient: (N,) bool, the gradient has a value that is not finite.
-        saturated: (N,) bool, float32 cancellation spoils the gradient.
+        saturated: (N,) bool, float32 cancellation gives wrong signs of the gradient.
         after_stable: (N, E) like `after`, but saturated images follow their exact gradient; None if it equals `after`.
         distances: (N,) distances as positions in `distance_levels`; None if they are not measured.
         distances_stable: (N,) like `distances`, but saturated images follow their exact gradient; None if it equals `distances`.

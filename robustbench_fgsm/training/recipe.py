@@ -23,10 +23,10 @@ ALLOWED_VALUES = {
     "keep": ("auto", "best", "last"),
 }
 MAX_SEED = 2**63 - 1
-"""That PyTorch takes."""
+"""Largest seed that PyTorch takes."""
 
 CHECKS_PER_EPOCH = 4
-"""An epoch."""
+"""Validation checks in an epoch."""
 
 
 def parse_training_epsilon(text: float | str) -> float:
@@ -43,13 +43,13 @@ class TrainingRecipe:
 
     method: `standard`; `fgsm`, clean and adversarial loss mixed (Goodfellow et al. 2015, arXiv:1412.6572, section 6);
     `fgsm-rs` (Wong et al. 2020, arXiv:2001.03994); `n-fgsm` (de Jorge et al. 2022, arXiv:2202.01181); `static`, joined
-    with FGSM's images of the network as it was at first. epsilon: L-infinity budget of these images. craft_mode: whether
-    batch norm and dropout are as in training while images are crafted, as published. clamp: keep crafted images within the
-    bounds of pixels. noise: half width of n-fgsm's, in epsilons. mix: the clean loss's part under `fgsm`. augment:
-    `none`, or `crop:PIXELS`, `flip` or both with a comma between. held_out: images that are not trained on but watched.
-    early_stop: epochs without a better watched accuracy after which to stop; 0 for never. keep: the weights of the best
-    accuracy under PGD, or the last; `auto` is the best for methods that can overfit catastrophically. precision: `auto` is
-    bfloat16 on CUDA where the device has it. Raises SettingError for what makes no sense.
+    with FGSM's images of the network as it was at first. epsilon: L-infinity budget of these images. craft_mode: mode of
+    batch norm and dropout while images are crafted: `train`, as published, or `eval`. clamp: keep crafted images within the
+    bounds of pixels. noise: half width of the noise of `n-fgsm`, in multiples of epsilon. mix: weight of the clean loss under
+    `fgsm`. augment: `none`, or `crop:PIXELS`, `flip` or both with a comma between. held_out: number of images for the checks,
+    which are not trained on. early_stop: epochs without a better accuracy in the checks after which the training stops; 0 for
+    never. keep: the weights of the best accuracy under PGD, or the last; `auto` is the best for methods that can overfit
+    catastrophically. precision: `auto` is bfloat16 on CUDA if the device has it. Raises SettingError for an invalid value.
     """
 
     method: Annotated[str, Option("standard, fgsm, fgsm-rs, n-fgsm or static.")] = "standard"
@@ -85,8 +85,8 @@ class TrainingRecipe:
         for name, known in ALLOWED_VALUES.items():
             if getattr(self, name) not in known:
                 got = getattr(self, name)
-                said = name.replace("_", " ")
-                raise SettingError(f"{said} must be one of {', '.join(known)}, got {got!r}: {did_you_mean(got, known)}")
+                label = name.replace("_", " ")
+                raise SettingError(f"{label} must be one of {', '.join(known)}, got {got!r}: {did_you_mean(got, known)}")
         for name, least in (("epochs", 1), ("batch_size", 2), ("held_out", 0), ("early_stop", 0), ("seed", 0)):
             if getattr(self, name) < least:
                 raise SettingError(

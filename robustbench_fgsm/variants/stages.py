@@ -125,7 +125,7 @@ STEPS: dict[str, Choice[StepRule]] = {
     "one": Choice(StepRule(1)),
     **{name: Choice(rule, "iterated") for name, rule in _ITERATED.items()},
 }
-"""Number and size of the steps, in shares of the size of the attack or in pixel space; rules with steps of one size stand in rising
+"""Number and size of the steps, in shares of the size of the attack or in pixel space; rules with steps of one size are in rising
 order, because a run continues the one before."""
 
 MODES: dict[str, Choice[bool]] = {"eval": Choice(False), "train": Choice(True, "train-mode")}

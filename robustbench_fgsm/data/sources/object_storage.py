@@ -34,7 +34,7 @@ class RemoteFile:
 
     @property
     def size(self) -> int:
-        """Return the size in bytes; raise DataError if there is no such file, or the storage does not know the size."""
+        """Return the size in bytes; raise DataError if the file does not exist, or the storage does not know the size."""
         try:
             found = open_filesystem(self.scheme, os.getpid()).info(self.url)
         except Exception as error:  # each storage's library has errors of its own
@@ -56,7 +56,7 @@ class RemoteFile:
         """Return `size` bytes from `start` on, by one request; raise IncompleteError if the storage fails."""
         try:
             found = bytes(open_filesystem(self.scheme, os.getpid()).cat_file(self.url, start=start, end=start + size))
-        except Exception as error:  # as above
+        except Exception as error:  # each storage's library has errors of its own
             raise self.connection_error(error) from error
         if len(found) != size:
             raise IncompleteError(

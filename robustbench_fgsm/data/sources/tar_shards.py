@@ -162,7 +162,7 @@ def tar_members(shard: TarShard) -> Iterator[TarMember]:
 def check_end(shard: TarShard, stream: IO[bytes], offset: int) -> None:
     """Raise DataError unless nothing but the zeros that end an archive follow the offset; the checksum of gzip is checked too.
 
-    `tarfile` takes a damaged header for the end. What stands behind it would be missing without a word.
+    `tarfile` takes a damaged header for the end. The members behind it would be missing without a warning.
     """
     stream.seek(offset)
     rest = stream.read(MAX_PADDING)

@@ -58,7 +58,7 @@ def _member_names(file: Path) -> list[str]:
 def _read_program(reader: Callable[..., Any], file: Path, **settings: Any) -> Any:
     try:
         return reader(str(file), **settings)
-    except Exception as error:  # the reader unpickles, which raises whatever it likes
+    except Exception as error:  # the reader unpickles, which may raise any error
         raise ModelError(
             f"model must be a program that PyTorch saved, got {file}, which cannot be read "
             f"({type(error).__name__}: {first_line(error)}): export it again"

@@ -111,7 +111,7 @@ def _load_network(folder: Path, spec: str) -> nn.Module:
         raise ModelError(f"{spec} must hold safetensors that can be read, got {describe_error(error)}: fetch it again") from error
     except ModelError:
         raise
-    except Exception as error:  # whatever a value of the configuration leads to in the architecture's code
+    except Exception as error:  # a value of the configuration may cause any error in the architecture's code
         if is_out_of_memory(error):
             raise
         line = describe_error(error)

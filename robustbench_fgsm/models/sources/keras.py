@@ -63,7 +63,7 @@ def load(request: ModelRequest) -> TorchClassifier:
         with warnings.catch_warnings(), on_import_path(ImportPath((str(Path.cwd()),) if foreign else ())):
             warnings.simplefilter("ignore")  # of Keras's own use of NumPy
             model = keras.saving.load_model(file, compile=False, safe_mode=not foreign)
-    except Exception as error:  # Keras and a layer of the user's own raise what they like
+    except Exception as error:  # Keras and a layer of the user's own may raise any error
         raise ModelError(
             f"model must be a Keras file, got {file}, which cannot be read ({describe_error(error)}): save it again"
         ) from error
@@ -78,7 +78,7 @@ def load(request: ModelRequest) -> TorchClassifier:
 
 
 class KerasNetwork(nn.Module):
-    """Keras model in evaluation mode, which Keras is told at each call."""
+    """Keras model that is called in evaluation mode."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

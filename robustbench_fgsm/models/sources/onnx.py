@@ -107,7 +107,7 @@ def _convert_to_torch(model: Any, file: Path) -> nn.Module:
             network: nn.Module = convert(downgrade_opset(model, str(file)))
     except ModelError:
         raise
-    except Exception as error:  # whatever an unusual value of a graph leads to in the converter
+    except Exception as error:  # an unusual value of a graph may cause any error in the converter
         if is_out_of_memory(error):
             raise
         raise ModelError(

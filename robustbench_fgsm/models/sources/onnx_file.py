@@ -139,7 +139,7 @@ def _check_model(model: Any, file: Path) -> None:
         return
     try:
         onnx.checker.check_model(model)
-    except Exception as error:  # whatever a lying field leads to in the checker, which is C++
+    except Exception as error:  # a wrong field may cause any error in the checker, which is C++
         raise ModelError(
             f"{file} must be a valid ONNX model, got {describe_error(error)}: export it with opset_version=17"
         ) from error

@@ -81,7 +81,7 @@ def _read_joblib(file: Path, request: ModelRequest) -> Any:
 
     try:
         return joblib.load(file)
-    except Exception as error:  # a pickle raises whatever it likes
+    except Exception as error:  # a pickle may raise any error
         raise ModelError(
             f"model must be a joblib file, got {file}, which cannot be read ({describe_error(error)}): dump it again"
         ) from error
@@ -101,7 +101,7 @@ def _read_skops(file: Path, request: ModelRequest) -> Any:
         return load(file, trusted=[*PLAIN_TYPES, *untrusted])
     except RfgsmError:
         raise
-    except Exception as error:  # whatever a node of the file leads to in skops and in the class that it makes
+    except Exception as error:  # a node of the file may cause any error in skops and in the class that it makes
         if is_out_of_memory(error):
             raise
         raise ModelError(
