@@ -154,7 +154,7 @@ def load_user_function(
     if not (colon and location and path):
         raise error_type(f"{role} must look like {expected_format}, got {spec!r}: name the function too")
     loader = _UserCodeLoader(role, error_type)
-    if location.endswith(".py") or "/" in location or "\\" in location:
+    if location.endswith((".py", ".ipynb")) or "/" in location or "\\" in location:
         file = Path(location)
         module, places = loader.load_file(file)
         return UserFunction(loader.find_function(module, path, location), f"{file.name}:{path}", module, places)
@@ -192,7 +192,8 @@ class _UserCodeLoader:
         name = f"rfgsm_{file.stem}_{digest}"  # its own, so that no module of the same name is hidden
         spec = spec_from_file_location(name, file)
         if spec is None or spec.loader is None:
-            raise self.error_type(f"{self.role} must be in a Python file, got {file}: rename it to end in .py")
+            remedy = "copy the function into a .py file" if file.suffix == ".ipynb" else "rename it to end in .py"
+            raise self.error_type(f"{self.role} must be in a Python file, got {file}: {remedy}")
         module = module_from_spec(spec)
         folder = file.resolve().parent
         sys.modules[name] = module  # dataclasses and pickles look their module up there

@@ -75,6 +75,13 @@ def test_rejects(tmp_path: Path, code: str, name: str, message: str) -> None:
         load(f"{write(tmp_path, code)}:{name}")
 
 
+def test_refuses_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.ipynb").write_text("{}", encoding="utf-8")
+    with pytest.raises(rf.CandidateError, match=r"got mine\.ipynb: copy the function into a \.py file$"):
+        load("mine.ipynb:fn")
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

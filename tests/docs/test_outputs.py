@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,7 +19,7 @@ STEP = re.compile(r"^```console\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", re.MULT
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 NO = ("FAILED", "DISAGREE", "WRONG")
 """Words of a shown output whose command exits with 1."""
-PAGES = ("tutorial", "howto/papers")
+PAGES = ("README.md", "docs/tutorial.md", "docs/howto/papers.md")
 GAP = "..."
 
 
@@ -64,12 +66,27 @@ def test_page_shows_what_its_commands_print(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stderr", sys.stdout)  # a terminal shows both
-    place = ROOT / f"docs/{page}.md"
+    shutil.copytree(ROOT / "examples/candidates", "examples/candidates")
+    place = ROOT / page
     for commands, shown in STEP.findall(place.read_text(encoding="utf-8")):
         results = [run(one, capsys) for one in shown_in(place, commands)]
         assert max(code for code, _ in results) == (1 if any(word in shown for word in NO) else 0), commands
         if shown:
             assert_shows(shown, "".join(printed for _, printed in results))
+
+
+def test_picture_of_a_terminal_shows_what_verify_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`python examples/pictures.py docs/pictures` draws it again."""
+    monkeypatch.chdir(ROOT)
+    picture = (ROOT / "docs/pictures/terminal.svg").read_text(encoding="utf-8")
+    drawn = " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", picture))
+    text = html.unescape(drawn).replace("\xa0", " ")
+    command, _, datasheet = text[text.index("$ ") :].partition("\n")
+    (shown,) = shown_in(ROOT, command)
+    _, printed = run(Shown(ROOT, (*shown.arguments, "--quiet"), ""), capsys)
+    assert_shows(datasheet, printed)
 
 
 @pytest.mark.parametrize(
