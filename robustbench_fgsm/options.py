@@ -34,6 +34,10 @@ LOSS_NAMES = ("ce", "logits", "log-probabilities", "probabilities", "margin", "b
 OPTIMIZE_LEVELS = ("none", "safe", "max")
 STYLE_NAMES = ("plain", "torchattacks", "art", "foolbox", "tutorial", "nhwc", "normalised")
 METHOD_NAMES = ("fgsm", "fgm", "r+fgsm", "fgsm-rs", "bim", "pgd", "mi-fgsm")
+FLOOR = "floor"
+ARRAY_LAYOUTS = ("NCHW", "NHWC", "NHW", "NF", "NCL", "NLC", "NCDHW", "NDHWC")
+"""Axes of a batch: N samples, C channels, H x W pixels, F features, L steps of a signal, D slices of a volume."""
+
 SHARD_FORMATS = ("safetensors", "npz", "png")
 
 SWEEP_EPSILONS = "1,2,4,8,16/255"
@@ -266,6 +270,11 @@ def split_names(text: str) -> tuple[str, ...]:
     return () if text.strip() in ("", "none") else tuple(name.strip() for name in text.split(","))
 
 
+def split_levels(text: str) -> tuple[str, ...]:
+    """Return the levels in a comma list; `none` is one of them."""
+    return tuple(level.strip() for level in text.split(","))
+
+
 @dataclass(frozen=True)
 class OpponentOptions:
     """What our FGSM is compared with, and which differences are accepted."""
@@ -277,7 +286,9 @@ class OpponentOptions:
     ignore: Annotated[
         str | Sequence[str],
         Option(
-            "Differences to accept: floor, steps too short where a library's norm of the gradient has a floor.", parse=split_names
+            "Differences to accept: floor, steps too short where a library's norm of the gradient has a floor.",
+            parse=split_names,
+            choices=(FLOOR,),
         ),
     ] = ()
 
@@ -293,7 +304,8 @@ class BenchmarkOptions:
         ),
     ] = None
     levels: Annotated[
-        str | Sequence[str], Option("Optimisation levels of our FGSM, as a comma list.", parse=lambda text: tuple(text.split(",")))
+        str | Sequence[str],
+        Option("Optimisation levels of our FGSM, as a comma list.", parse=split_levels, choices=OPTIMIZE_LEVELS),
     ] = ("none", "safe", "max")
     rounds: Annotated[int, Option("Timed rounds, after one to warm up.")] = 5
     memory: Annotated[

@@ -23,6 +23,7 @@ class RegistryEntry:
         extra: extra of this package that installs `package`; empty if pip installs `package` itself.
         pip_options: options of pip that the installation needs.
         summary: what it is, in a few words.
+        splits: names of the splits, the default first, if they are known before the data are loaded.
         paths: files or directories, relative to the data root, of which one exists if the data were downloaded.
         runs_code: whether loading runs code that the user's spec or file chooses.
         entry_point: entry point of another package that adds it; None if it is built in.
@@ -35,6 +36,7 @@ class RegistryEntry:
     extra: str = ""
     pip_options: str = ""
     summary: str = ""
+    splits: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     runs_code: bool = False
     entry_point: EntryPoint | None = None

@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 from robustbench_fgsm.errors import SettingError, did_you_mean
@@ -83,6 +84,8 @@ DEFAULT_EPSILON_TEXT = "8/255"
 DEFAULT_MAX_EPSILON = 0.5
 """Largest budget that is tried for a distance."""
 MAX_FLOAT32 = 3.4e38
+DEVICE_KINDS = ("auto", "cpu", "gpu", "cuda", "mps", "xpu", "hip", "hpu", "xla", "mtia", "maia", "ipu", "meta", "privateuseone")
+"""Devices of PyTorch; a package with an entry point of the group `torch.backends` adds others."""
 UNTARGETED = "none"
 TARGET_RULES = ("none", "next", "shift:2", "random", "least-likely", "class:NAME")
 RANDOM_START_DESCRIPTION = "clean, and uniform in the ball with a full step projected back (ART's variant); the best for each image"
@@ -123,8 +126,10 @@ def parse_norm(value: str | float) -> float:
 
 
 def parse_device_name(device: str) -> str:
-    """Return the name that PyTorch has for a device: `cuda` for `gpu`."""
+    """Return the name that PyTorch has for a device: `cuda` for `gpu`; raise SettingError for a kind that it does not have."""
     kind, colon, number = device.strip().lower().partition(":")
+    if kind not in DEVICE_KINDS and not entry_points(group="torch.backends"):
+        raise SettingError(f"device must be auto, cpu or one that PyTorch has here, got {device!r}: pass cpu or auto")
     return f"{'cuda' if kind == 'gpu' else kind}{colon}{number}"
 
 

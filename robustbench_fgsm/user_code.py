@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -22,6 +22,7 @@ from robustbench_fgsm.files.regular_files import require_file
 from robustbench_fgsm.user_code_hash import hash_user_code
 
 FUNCTION_SPEC_FORMAT = "file.py:fn or pkg.mod:fn"
+CANDIDATE_FORMAT = "file.py:fn, pkg.mod:fn or adv.npz"
 
 
 LIBRARY_FOLDERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
@@ -133,11 +134,29 @@ class UserFunction:
             return hash_user_code(self.module)
 
 
-def check_code_file(spec: str, role: str, error_type: type[InputError]) -> None:
-    """Raise error_type if a spec `file.py:fn` names a file that does not exist; run nothing."""
-    location = spec.rpartition(":")[0]
-    if location.endswith(".py"):
+def check_code_place(spec: str, role: str, error_type: type[InputError], *, expected_format: str = FUNCTION_SPEC_FORMAT) -> str:
+    """Return the file or module of a spec; raise error_type if there is none, or the spec names no function; run nothing."""
+    location, colon, path = spec.rpartition(":")
+    if not (colon and location.strip(".") and path):
+        raise error_type(f"{role} must look like {expected_format}, got {spec!r}: name the function too")
+    if is_code_file(location):
         require_file(Path(location), f"{role} must be in a file", error_type)
+        return location
+    package = location.partition(".")[0]
+    with on_import_path(ImportPath((str(Path.cwd()),))):
+        if package not in sys.modules and find_spec(package) is None:
+            raise error_type(f"{role} must be in a module that can be imported, got {location}, {no_module_text(package)}")
+    return location
+
+
+def is_code_file(location: str) -> bool:
+    """Return True if the part of a spec before the colon is a file, not a module."""
+    return location.endswith((".py", ".ipynb")) or "/" in location or "\\" in location
+
+
+def no_module_text(missing: str) -> str:
+    """Return that a module is missing, and what to do."""
+    return f"and there is no module {missing}: install it, run from the directory it is in, or give path/to/file.py:fn"
 
 
 def load_user_function(
@@ -150,11 +169,9 @@ def load_user_function(
     role: word for the function in messages. Raises error_type if the function does not exist, cannot be imported or cannot be
     called.
     """
-    location, colon, path = spec.rpartition(":")
-    if not (colon and location and path):
-        raise error_type(f"{role} must look like {expected_format}, got {spec!r}: name the function too")
+    location, path = check_code_place(spec, role, error_type, expected_format=expected_format), spec.rpartition(":")[2]
     loader = _UserCodeLoader(role, error_type)
-    if location.endswith((".py", ".ipynb")) or "/" in location or "\\" in location:
+    if is_code_file(location):
         file = Path(location)
         module, places = loader.load_file(file)
         return UserFunction(loader.find_function(module, path, location), f"{file.name}:{path}", module, places)
@@ -216,8 +233,7 @@ class _UserCodeLoader:
             if missing is None or not f"{name}.".startswith(f"{missing}."):
                 raise
             raise self.error_type(
-                f"{self.role} must be in a module that can be imported, got {name}, and there is no module {missing}: "
-                "install it, run from the directory it is in, or give path/to/file.py:fn"
+                f"{self.role} must be in a module that can be imported, got {name}, {no_module_text(missing)}"
             ) from error.__cause__
         return module, _import_path(Path.cwd(), left)
 

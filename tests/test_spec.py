@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robustbench_fgsm import spec as spec_module
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.spec import (
     UNKNOWN_BOUNDS,
@@ -21,6 +22,7 @@ from robustbench_fgsm.spec import (
     check_epsilon_scale,
     feature_epsilon_warnings,
     norm_name,
+    parse_device_name,
     parse_epsilon,
     parse_norm,
     require_uniform_bounds,
@@ -334,3 +336,11 @@ def test_bounds_of_every_feature_are_one_pair_where_one_is_needed() -> None:
     assert require_uniform_bounds(Bounds(0.0, 255.0), "explain", "use evaluate") == (0.0, 255.0)
     with pytest.raises(SettingError, match="explain takes one low and one high bound, got bounds by feature: use evaluate"):
         require_uniform_bounds(Bounds((0.0,), (1.0,)), "explain", "use evaluate")
+
+
+def test_devices_of_other_packages_are_known_to_pytorch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingError, match="device must be auto, cpu or one that PyTorch has here, got 'npu': pass cpu or auto"):
+        parse_device_name("npu")
+    monkeypatch.setattr(spec_module, "entry_points", lambda group: [group])
+    assert parse_device_name("npu") == "npu"
+    assert parse_device_name("GPU:1") == "cuda:1"

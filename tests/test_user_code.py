@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.user_code import ImportPath, load_user_function, on_import_path
+from robustbench_fgsm.user_code import ImportPath, check_code_place, load_user_function, on_import_path
 
 
 def load(spec: str) -> object:
@@ -93,3 +93,18 @@ def test_refuses_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_rejects_names(spec: str, message: str) -> None:
     with pytest.raises(rf.CandidateError, match=message):
         load(spec)
+
+
+@pytest.mark.parametrize("spec", ["none.py:fgsm", "nosuchmodule:fgsm", "fgsm", ".:fgsm", "folder/none:fgsm"])
+def test_places_are_checked_before_code_runs(spec: str) -> None:
+    with pytest.raises(rf.CandidateError, match="candidate must"):
+        check_code_place(spec, "candidate", rf.CandidateError)
+    with pytest.raises(rf.CandidateError, match="candidate must"):
+        load(spec)
+
+
+def test_a_check_of_a_place_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loud.py").write_text("raise RuntimeError")
+    assert check_code_place("loud.py:fgsm", "candidate", rf.CandidateError) == "loud.py"
+    assert check_code_place("loud:fgsm", "candidate", rf.CandidateError) == "loud"

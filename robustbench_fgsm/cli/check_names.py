@@ -8,14 +8,16 @@ from typing import Any
 
 from robustbench_fgsm.cli.load import resolve_data_name
 from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOptions
-from robustbench_fgsm.data.registry import check_data_path
+from robustbench_fgsm.data.registry import NUMBERED_CLASS_MAP, check_data_path
 from robustbench_fgsm.data.sample_request import SampleRequest
-from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.files.regular_files import is_directory, is_file
+from robustbench_fgsm.errors import DataError, ModelError, SettingError
+from robustbench_fgsm.files.regular_files import is_directory, is_file, require_file
 from robustbench_fgsm.models.cards import BUNDLED_DATA, is_weights_file, model_card
-from robustbench_fgsm.models.names import BUNDLED_NAMES, check_model, split_model_and_weights
+from robustbench_fgsm.models.names import BUNDLED_NAMES, check_model, check_torchvision_name, split_model_and_weights
 from robustbench_fgsm.models.registry import find_model_source
-from robustbench_fgsm.options import ReloadOptions
+from robustbench_fgsm.options import BenchmarkOptions, OpponentOptions, ReloadOptions
+from robustbench_fgsm.references.registry import REFERENCES, check_opponents
+from robustbench_fgsm.user_code import CANDIDATE_FORMAT, check_code_place
 
 
 def check_names(command: str, arguments: Mapping[str, Any]) -> bool:
@@ -26,6 +28,12 @@ def check_names(command: str, arguments: Mapping[str, Any]) -> bool:
         arguments: its groups of options, and its own options by their names.
     """
     groups = {type(value): value for value in arguments.values()}
+    if groups.keys() & {OpponentOptions, BenchmarkOptions}:
+        _check_opponents(groups.get(OpponentOptions) or groups[BenchmarkOptions])
+    if arguments.get("check") is not None:
+        from robustbench_fgsm.runs.directory import read_attack_json
+
+        read_attack_json(arguments["check"])
     model_options, data_options = groups.get(ModelOptions), groups.get(DataOptions)
     if model_options is not None:
         model_options.load_arguments()
@@ -40,17 +48,40 @@ def check_names(command: str, arguments: Mapping[str, Any]) -> bool:
     return model_options is not None or ReloadOptions in groups
 
 
+def _check_opponents(opponents: OpponentOptions | BenchmarkOptions) -> None:
+    for name in opponents.references or ():
+        REFERENCES.find(name)
+    if isinstance(opponents, BenchmarkOptions):
+        return
+    candidate = opponents.candidate
+    check_opponents(opponents.references, candidate, opponents.ignore)
+    if candidate is None or is_directory(Path(candidate)):
+        return
+    if ":" in candidate or Path(candidate).suffix in ("", ".py"):
+        check_code_place(candidate, "candidate", SettingError, expected_format=CANDIDATE_FORMAT)
+    else:
+        require_file(Path(candidate), "saved images must be in a file", DataError)
+
+
 def _check_models_and_data(models: Sequence[str], weights: str, data_options: DataOptions) -> None:
     for spec in models:
         model, own_weights = split_model_and_weights(spec)
         _check_model(model, weights if own_weights == "auto" else own_weights, data_options.data)
     SampleRequest.parse(data_options.limit, data_options.sample, stratified=data_options.stratified)
-    check_data_path(resolve_data_name(models, data_options.data))
+    name = resolve_data_name(models, data_options.data)
+    check_data_path(name, data_options.data_root, data_options.split, download=data_options.download)
+    class_map = data_options.class_map
+    if class_map is not None and str(class_map) != NUMBERED_CLASS_MAP:
+        require_file(class_map, "class map must be a file", DataError)
 
 
 def _check_model(model: str, weights: str, data: str | None) -> None:
     check_model(model)
     entry, name = find_model_source(model)
+    if entry is not None and entry.name == "torchvision":
+        check_torchvision_name(name)
+    elif entry is not None and entry.name == "factory":
+        check_code_place(name, "factory", ModelError)
     if entry is not None and "FILE" in entry.example and not is_file(Path(name)):
         raise ModelError(f"model must be a file, got {name}, which does not exist: check the path")
     if is_weights_file(weights):

@@ -89,15 +89,15 @@ class _DeclaredOption:
         return self.flag.split("/")[0].removeprefix("--").replace("-", "_")
 
     def parse(self, value: Any) -> Any:
-        if self.option.choices and value is not None and value not in self.option.choices:
-            known = self.option.choices
-            raise SettingError(
-                f"{self.name.replace('_', ' ')} must be one of {', '.join(known)}, got {value!r}: {did_you_mean(value, known)}"
-            )
         if isinstance(value, list):
             return tuple(value)
-        parse = self.option.parse or FILE_PARSERS.get(self.field)
-        return parse(value) if parse and isinstance(value, str) else value
+        parse, known = self.option.parse or FILE_PARSERS.get(self.field), self.option.choices
+        found = parse(value) if parse and isinstance(value, str) else value
+        for one in found if isinstance(found, tuple) else (found,):
+            if known and one is not None and one not in known:
+                words = f"{self.name.replace('_', ' ')} must be one of {', '.join(known)}, got {one!r}"
+                raise SettingError(f"{words}: {did_you_mean(one, known)}")
+        return found
 
     def _complete(self, incomplete: str) -> list[str]:
         found = self.option.choices or self.option.suggestions

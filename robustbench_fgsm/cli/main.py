@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
@@ -183,7 +184,9 @@ def _exit_with_error(error: RfgsmError | typer.TyperException, words: list[str])
 
 def _usage_message(error: typer.TyperException) -> str:
     """Return the message of an error about the words of the command line, with the help to look at."""
-    message, context = error.format_message(), getattr(error, "ctx", None)
+    message, context = error.format_message().replace("Value error, ", ""), getattr(error, "ctx", None)
+    if isinstance(error.__cause__, ValidationError) and "is not one of" not in message:
+        message = f"{message.partition(', unable')[0]}, got {error.__cause__.errors()[0]['input']!r}"
     if context is None or not message or "ossible" in message or "Did you mean" in message:
         return message
     return f"{message.rstrip('.')}: see {context.command_path} --help"

@@ -8,14 +8,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from robustbench_fgsm.cli.feature_files import parse_bounds
 from robustbench_fgsm.data.sample_request import SAMPLE_RULES
 from robustbench_fgsm.errors import ResourceError, SettingError
 from robustbench_fgsm.files.regular_files import check_regular_file, is_directory, is_present
-from robustbench_fgsm.options import DEVICE_OPTION, Option
-from robustbench_fgsm.spec import PIXEL_BOUNDS, UNKNOWN_BOUNDS, Bounds
+from robustbench_fgsm.options import ARRAY_LAYOUTS, DEVICE_OPTION, Option
+from robustbench_fgsm.spec import PIXEL_BOUNDS, UNKNOWN_BOUNDS, Bounds, Task
 
 
 def _model_names() -> Iterable[str]:
@@ -80,9 +80,12 @@ class ModelOptions:
     dataset: Annotated[str | None, Option("RobustBench: cifar10, cifar100 or imagenet.")] = None
     threat_model: Annotated[str | None, Option("RobustBench: Linf, L2 or corruptions.")] = None
     trust_model_code: Annotated[bool, Option("Load model files whose loading can run code: exported programs, joblib.")] = False
-    task: Annotated[str, Option("multiclass, or multilabel: any number of labels for an image, each with a sigmoid or logit.")] = (
-        "multiclass"
-    )
+    task: Annotated[
+        str,
+        Option(
+            "multiclass, or multilabel: any number of labels for an image, each with a sigmoid or logit.", choices=get_args(Task)
+        ),
+    ] = "multiclass"
 
     @property
     def expected_bounds(self) -> Bounds:
@@ -130,7 +133,13 @@ class DataOptions:
     data_root: Annotated[Path, Option("Directory of torchvision's data sets and of imagenet.", metavar="DIR")] = Path("data")
     download: Annotated[bool, Option("Download torchvision's data sets into --data-root.")] = False
     layout: Annotated[
-        str | None, Option("Axes of arrays: NCHW, NHWC, NHW, NF, NCL, NLC, NCDHW, NDHWC.", default_text="inferred from the shape")
+        str | None,
+        Option(
+            "Axes of arrays: NCHW, NHWC, NHW, NF, NCL, NLC, NCDHW, NDHWC.",
+            default_text="inferred from the shape",
+            parse=str.upper,
+            choices=ARRAY_LAYOUTS,
+        ),
     ] = None
     labels_from: Annotated[int, Option("Label of the first class: 0 or 1.", min=0)] = 0
     images_key: Annotated[str | None, Option("Array or column of the images.", metavar="NAME", default_text="usual names")] = None

@@ -16,8 +16,8 @@ from robustbench_fgsm.attack.clip import pixel_tolerance
 from robustbench_fgsm.attack.gradient import NO_CLASS
 from robustbench_fgsm.comparison.rounding import RoundingAnalysis
 from robustbench_fgsm.engine.attack_batch import AttackedBatch
+from robustbench_fgsm.options import FLOOR
 
-FLOOR = "floor"
 """Name of what can be ignored: steps of the other side that are too short, where its norm of the gradient has a floor."""
 
 MAX_EXPLAINED_SHARE = 0.01

@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from robustbench_fgsm.attack.outputs import read_for_loss
-from robustbench_fgsm.comparison.agreement import FLOOR
 from robustbench_fgsm.comparison.opponent import AttackedPiece, Opponent, OpponentRun
 from robustbench_fgsm.comparison.result import Comparison, Seconds, TimedTally
 from robustbench_fgsm.data.dataset import BadSample, Dataset, describe_data, readable_batches
@@ -31,7 +30,7 @@ from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, RunOptions, VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.references.candidate_reference import SavedImagesReference, make_candidate_reference
-from robustbench_fgsm.references.registry import check_references, load_reference
+from robustbench_fgsm.references.registry import check_opponents, check_references, load_reference
 from robustbench_fgsm.references.saved_images import SavedImages, image_shape, is_saved_images, load_saved_images, match_to_data
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, is_multi_label, norm_name
 from robustbench_fgsm.stats.tally import Tally
@@ -199,15 +198,6 @@ def compare_spec(
         plan=plan,
         ignored=opponents.ignore,
     )
-
-
-def check_opponents(references: Sequence[str], candidate: object, ignore: Sequence[str]) -> None:
-    """Raise SettingError if there is neither a reference nor a candidate, or something else than `floor` is ignored."""
-    if not references and candidate is None:
-        raise SettingError("references must name at least one if there is no candidate, got none: add art")
-    for name in ignore:
-        if name != FLOOR:
-            raise SettingError(f"ignore must be {FLOOR}, got {name!r}: nothing else that differs can be accepted")
 
 
 def attack_piece(execution: PlannedClassifier, data: Dataset, spec: AttackSpec, start: int, stop: int) -> AttackedPiece:

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
-
-ARRAY_LAYOUTS = ("NCHW", "NHWC", "NHW", "NF", "NCL", "NLC", "NCDHW", "NDHWC")
-"""Axes of a batch: N samples, C channels, H x W pixels, F features, L steps of a signal, D slices of a volume."""
+from robustbench_fgsm.options import ARRAY_LAYOUTS
 
 CHANNEL_COUNTS = (1, 3)
 CHANNELS_FIRST = {4: "NCHW", 5: "NCDHW"}

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, RootModel
 
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.registry import NUMBERED_CLASS_MAP
 from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
 from robustbench_fgsm.files.json_files import parse_json_value
 from robustbench_fgsm.files.regular_files import read_bytes
@@ -50,10 +51,6 @@ def complete_class_names(classes: tuple[str, ...], num_classes: int, model_class
         model_name if is_unnamed_class(label, data_name) else data_name
         for label, (data_name, model_name) in enumerate(zip(padded, model_classes, strict=True))
     )
-
-
-NUMBERED_CLASS_MAP = "numbers"
-"""In place of a class map: the data's class names are the model's own indices."""
 
 
 MAX_CLASS_MAP_BYTES = 2**26

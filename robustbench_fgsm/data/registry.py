@@ -17,11 +17,14 @@ from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
 from robustbench_fgsm.files.regular_files import expand_home, is_directory, is_file, is_present
 from robustbench_fgsm.registry import Registry, RegistryEntry
 from robustbench_fgsm.spec import Task
+from robustbench_fgsm.user_code import check_code_place
 
 if TYPE_CHECKING:  # a list of sources needs no PyTorch
     from robustbench_fgsm.data.dataset import Dataset
 
 DEFAULT_ROOT = Path("data")
+NUMBERED_CLASS_MAP = "numbers"
+"""In place of a class map: the data's class names are the model's own indices."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +75,26 @@ class DataSource:
 
 
 def _entry(
-    name: str, module: str, summary: str, *paths: str, example: str = "", package: str = "", extra: str = ""
+    name: str,
+    module: str,
+    summary: str,
+    *paths: str,
+    example: str = "",
+    package: str = "",
+    extra: str = "",
+    splits: tuple[str, ...] = (),
 ) -> RegistryEntry:
     module = f"robustbench_fgsm.data.sources.{module}"
-    return RegistryEntry(name, module, example or name, package, extra, summary=summary, paths=paths)
+    return RegistryEntry(name, module, example or name, package, extra, summary=summary, paths=paths, splits=splits)
 
 
 DATA_SOURCES = Registry(
     "data",
     "load(argument, options)",
     DataError,
-    _entry("fashion-mnist", "fashion_mnist", "clothes, grey 28 x 28; the test split ships with the package"),
+    _entry(
+        "fashion-mnist", "fashion_mnist", "clothes, grey 28 x 28; the test split ships with the package", splits=("test", "train")
+    ),
     _entry("mnist", "torchvision", "digits, grey 28 x 28", "MNIST"),
     _entry("kmnist", "torchvision", "Japanese letters, grey 28 x 28", "KMNIST"),
     _entry("cifar10", "torchvision", "objects, 32 x 32", "cifar-10-batches-py"),
@@ -175,11 +187,17 @@ def add_source_of_path(spec: str) -> str:
     return spec
 
 
-def check_data_path(spec: str) -> None:
-    """Raise DataError, as `find_data_source` does, and for a directory or file that does not exist."""
+def check_data_path(spec: str, root: Path, split: str | None, *, download: bool) -> None:
+    """Raise an error, as `find_data_source` does, for a directory or file that does not exist, and for an unknown split."""
     entry, argument = find_data_source(spec)
     if entry.example.endswith((":DIR", ":FILE")) and not is_present(Path(argument)):
         raise DataError(f"{entry.name} {argument} cannot be read (No such file or directory): check the path")
+    if entry.name == "factory":
+        check_code_place(argument, "factory", DataError)
+    if entry.splits:
+        DataOptions(split).choose_split(entry.name, entry.splits)
+    if entry.paths and not download and not is_directory(root):
+        raise DataError(f"{entry.name} must be in {root}, which does not exist: pass --data-root DIR, or --download")
 
 
 def find_data_source(spec: str) -> tuple[RegistryEntry, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.spec import AttackSpec, norm_name, require_uniform_bounds
 from robustbench_fgsm.stats.rate import Z_95, Rate, wilson_interval
 
 FIT_CRITERION = (
@@ -110,3 +111,16 @@ def parse_claims(value: str | float | Iterable[str | float], n: int | None = Non
     if not values:
         raise SettingError("value must be one number or several, got none: pass 0.37")
     return tuple(Claim.parse(one, n) for one in values)
+
+
+def check_explain_spec(spec: AttackSpec, claims: Sequence[Claim]) -> None:
+    """Raise SettingError unless there is one epsilon or one for each claim, and for a norm other than L-infinity."""
+    if len(spec.epsilons) not in (1, len(claims)):
+        wanted = "one epsilon" if len(claims) == 1 else f"one epsilon, or one for each of {len(claims)} numbers"
+        raise SettingError(
+            f"this takes {wanted}, got {len(spec.epsilons)}: "
+            "pass one number for each epsilon, as in `rfgsm explain 0.4 0.2 --eps 4,8/255`"
+        )
+    require_uniform_bounds(spec.bounds, "explain", "use evaluate, which takes them")
+    if spec.norm != math.inf:
+        raise SettingError(f"norm must be inf, whose mistakes are known, got {norm_name(spec.norm)}: leave it out")

@@ -17,14 +17,14 @@ from robustbench_fgsm.engine.batch_size import choose_batch_size
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_batch_size, check_images, preflight, require_multi_class
 from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
-from robustbench_fgsm.errors import ModelError, SettingError
+from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.evaluation.evaluate import Progress
-from robustbench_fgsm.explanation.claim import Claim, parse_claims
+from robustbench_fgsm.explanation.claim import Claim, check_explain_spec, parse_claims
 from robustbench_fgsm.explanation.hypotheses import attack_variants
 from robustbench_fgsm.explanation.result import Explanation
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.options import AttackOptions, RunOptions
-from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, norm_name, require_uniform_bounds
+from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
 from robustbench_fgsm.stats.tally import Tally
 from robustbench_fgsm.surroundings import float32_precision, neutral_surroundings
 from robustbench_fgsm.variants.attack_call import AttackCall
@@ -124,19 +124,6 @@ def explain_spec(
         tuple(bad),
         run_options.max_bad,
     )
-
-
-def check_explain_spec(spec: AttackSpec, claims: Sequence[Claim]) -> None:
-    """Raise SettingError unless there is one epsilon or one for each claim, and for a norm other than L-infinity."""
-    if len(spec.epsilons) not in (1, len(claims)):
-        wanted = "one epsilon" if len(claims) == 1 else f"one epsilon, or one for each of {len(claims)} numbers"
-        raise SettingError(
-            f"this takes {wanted}, got {len(spec.epsilons)}: "
-            "pass one number for each epsilon, as in `rfgsm explain 0.4 0.2 --eps 4,8/255`"
-        )
-    require_uniform_bounds(spec.bounds, "explain", "use evaluate, which takes them")
-    if spec.norm != torch.inf:
-        raise SettingError(f"norm must be inf, whose mistakes are known, got {norm_name(spec.norm)}: leave it out")
 
 
 def check_explain_classifier(classifier: Classifier, data: Dataset) -> TorchClassifier:

@@ -25,7 +25,7 @@ from robustbench_fgsm.references.candidate_styles import (
     with_statistics,
 )
 from robustbench_fgsm.short_repr import short_repr
-from robustbench_fgsm.user_code import NO_IMPORT_PATH, ImportPath, load_user_function, on_import_path
+from robustbench_fgsm.user_code import CANDIDATE_FORMAT, NO_IMPORT_PATH, ImportPath, load_user_function, on_import_path
 from robustbench_fgsm.user_code_hash import hash_user_code
 
 
@@ -111,7 +111,7 @@ def load_candidate(spec: str, style: str = "plain") -> Candidate:
         SettingError: the function does not exist, cannot be imported, or does not fit the style.
     """
     get_style(style)  # imports the style's library first, and without that library's side effects
-    loaded = load_user_function(spec, "candidate", SettingError, expected_format="file.py:fn, pkg.mod:fn or adv.npz")
+    loaded = load_user_function(spec, "candidate", SettingError, expected_format=CANDIDATE_FORMAT)
     return _make_candidate(loaded.function, loaded.name, style, loaded.module, loaded.import_path)
 
 

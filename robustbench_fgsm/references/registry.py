@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from robustbench_fgsm.errors import SettingError, describe_error
+from robustbench_fgsm.options import FLOOR
 from robustbench_fgsm.registry import Registry, RegistryEntry
 
 if TYPE_CHECKING:
@@ -71,6 +72,15 @@ def check_references(names: Iterable[str]) -> list[str]:
     for name in found:
         REFERENCES.load(REFERENCES.find(name))
     return found
+
+
+def check_opponents(references: Sequence[str], candidate: object, ignore: Sequence[str]) -> None:
+    """Raise SettingError if there is neither a reference nor a candidate, or something else than `floor` is ignored."""
+    if not references and candidate is None:
+        raise SettingError("references must name at least one if there is no candidate, got none: add art")
+    for name in ignore:
+        if name != FLOOR:
+            raise SettingError(f"ignore must be {FLOOR}, got {name!r}: nothing else that differs can be accepted")
 
 
 def load_reference(name: str, classifier: Classifier, spec: AttackSpec, batch_size: int) -> Reference:

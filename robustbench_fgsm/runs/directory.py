@@ -23,6 +23,7 @@ from robustbench_fgsm.runs.result_schema import read_result
 
 MANIFEST_FILE = "manifest.json"
 RESULT_FILE = "result.json"
+ATTACK_SCHEMA = "rfgsm.attack/1"
 TRAINING_LOG_FILE = "log.jsonl"
 OWN_FILES = (LOCK_FILE, MANIFEST_FILE, RESULT_FILE, "ledger-*.bin", ".shards-*.jsonl")
 """Patterns of files that no run shares with anything else."""
@@ -301,6 +302,19 @@ def read_manifest_json(directory: Path) -> dict[str, Any]:
     """Return the manifest in a directory; raise RunError if it is missing, or a value has another type than manifests have."""
     document = read_json(directory / MANIFEST_FILE)
     validate(ManifestFields, document, directory / MANIFEST_FILE, RunError, "choose another directory")
+    return document
+
+
+def read_attack_json(directory: Path) -> dict[str, Any]:
+    """Return the manifest in a directory of `rfgsm attack`; raise RunError if there is none, or that of another command."""
+    file = directory / MANIFEST_FILE
+    if not is_present(file):
+        raise RunError(
+            f"check needs a directory that `rfgsm attack` wrote, got {directory} without {MANIFEST_FILE}: check the path"
+        )
+    document = read_manifest_json(directory)
+    if document.get("schema") != ATTACK_SCHEMA:
+        raise RunError(f"{file} must have schema {ATTACK_SCHEMA}, got {document.get('schema')!r}: check the path")
     return document
 
 

@@ -18,7 +18,7 @@ for line in sys.stdin.read().splitlines():
     try:
         main(shlex.split(line))
     except SystemExit as stopped:
-        print(f"{stopped.code or 0} {'torch' in sys.modules} {line}")
+        print(f"{stopped.code or 0} {'torch' in sys.modules or 'art' in sys.modules} {line}")
 """
 
 ANSWERED = """\
@@ -64,6 +64,48 @@ attack mlp300
 attack mlp300 --save-as jpg -o new
 benchmark mlp30
 explain abc -m mlp300
+compare mlp300 --references foo
+compare mlp300 --references art,foo
+compare mlp300 --references none
+compare mlp300 --candidate none.py:fgsm
+compare mlp300 --candidate none.npz
+compare mlp300 --candidate nosuchmodule:fgsm
+compare mlp300 --candidate attack.py
+compare mlp300 --ignore flor
+benchmark mlp300 --references foo
+benchmark mlp300 --levels fast
+verify nosuchmodule:fgsm
+verify .:fgsm
+verify kept/result.json
+verify none.py:fgsm --method pgdd
+verify none.py:fgsm --style plane
+verify --package nosuch==1
+attack --check none
+attack --check kept
+explain 0.37 -m mlp300 --norm 2
+explain 0.37 -m mlp300 -e 1,2/255
+evaluate mlp300 --device nosuch
+evaluate mlp300 --class-map none.json
+evaluate mlp300 --task multi
+evaluate mlp300 --layout XY
+evaluate mlp300 --split trian
+evaluate mlp300 --seed x
+evaluate mlp300 --format pdf
+evaluate mlp300 --json --format csv
+evaluate mlp300 --bounds 1,0
+evaluate mlp300 --eps-scale none.npz
+evaluate torchvision:nosuch -d fashion-mnist
+evaluate resnet18 -d cifar10 --data-root none
+evaluate factory:nosuchmodule:make -d fashion-mnist
+evaluate mlp300 -d factory:none.py:make
+train mlp300 --optimizer sgdd -o new
+gate kept --baseline kept --on foo
+gate kept --baseline kept --max-drop 2
+lock none
+plot kept --kind nosuch -o a.png
+report kept --format pdf
+runs show kept --export a.txt
+list foo
 gate kept --baseline none
 gate none --baseline kept
 report none

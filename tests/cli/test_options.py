@@ -6,7 +6,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +23,8 @@ from robustbench_fgsm.engine.plan import OptimizeLevel
 from robustbench_fgsm.errors import FileError, ResourceError, SettingError
 from robustbench_fgsm.options import LOSS_NAMES, OPTIMIZE_LEVELS, STYLE_NAMES, AttackOptions, CheckOptions, RunOptions, Thresholds
 from robustbench_fgsm.references.candidate_styles import STYLES
+
+Run = Callable[..., tuple[int, str, str]]
 
 GROUPS = {
     "MODEL": "--weights --device --num-classes --mean --std --bounds --dataset --threat-model --trust-model-code",
@@ -112,6 +115,47 @@ def test_options_stand_in_panels(name: str) -> None:
     assert common == [word for word in first if word in common]
 
 
+OTHER_MEANINGS: dict[str, dict[str, str]] = {
+    "--batch-size": {"train": "images of a step, on which the result depends"},
+    "--eps": {
+        "explain": "one for each reported number",
+        "plot": "one that the run has",
+        "sweep": "several",
+        "train": "of the images that are trained on",
+        "transfer": "several",
+    },
+    "--format": {"report": "a table takes the place of the page"},
+    "--method": {"train": "of training", "verify": "that the candidate claims to be"},
+    "--model": {"attack": "not with --check", "verify": "calls beside those of the bench"},
+    "--norm": {"benchmark": "those that all libraries have", "explain": "that of known mistakes", "verify": "of the method"},
+    "--out": {"attack": "holds the images", "train": "holds the weights"},
+    "--output": {"lock": "a lock", "plot": "a figure", "report": "a page"},
+    "--plot": {"verify": "another figure"},
+    "--seed": {"benchmark": "of the sample alone", "train": "of weights, order and noise too"},
+    "--strict": {"verify": "the warnings are findings, not checks before an attack"},
+    "--targeted": {"plot": "one that the run has", "sweep": "several"},
+    "--trust-data-code": {"attack": "with --check only"},
+    "--trust-model-code": {"runs resume": "code that a manifest names"},
+    "--weights": {"runs resume": "the place alone", "train": "where training begins"},
+}
+"""Why an option of one name means something else in some commands; everywhere else it has one help text, type and range."""
+
+
+def test_one_name_has_one_meaning() -> None:
+    meanings: dict[str, dict[str, tuple[object, ...]]] = {}
+    for name, command in PROGRAMS.items():
+        for part in command.params:
+            if isinstance(part, TyperOption):
+                kind = part.type_descriptor.annotation
+                said = (part.help, kind, part.metavar, part.min, part.max, tuple(part.opts), part.multiple)
+                meanings.setdefault(part.opts[-1], {})[name] = said
+    for flag, by_command in meanings.items():
+        others = OTHER_MEANINGS.get(flag, {})
+        common = {said for name, said in by_command.items() if name not in others}
+        assert len(common) <= 1, flag
+        assert all(by_command[name] not in common for name in others), flag
+
+
 @every_command
 def test_help_has_an_example_and_a_page(name: str) -> None:
     text = PROGRAMS[name].help or ""
@@ -119,6 +163,20 @@ def test_help_has_an_example_and_a_page(name: str) -> None:
     (page,) = re.findall(r"Documentation: (docs/.+\.md)", text)
     assert (Path(__file__).parents[2] / page).is_file()
     assert not re.search(r"[^\n]\n[^\n]", text)
+
+
+@every_command
+@pytest.mark.parametrize("width", [80, 120])
+def test_help_fills_the_terminal(name: str, width: int, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line is too long, and none ends before its next word would be too long: no break of a docstring shows."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, _ = run(*name.split(), "--help")
+    lines = [line.strip() for line in out.split("╭")[0].splitlines()]
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= width
+    assert "<bool>" not in out
+    for line, following in pairwise(lines):
+        assert not (line and following) or len(f"{line} {following.split()[0]}") > width - 2, line
 
 
 @pytest.mark.parametrize(

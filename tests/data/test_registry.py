@@ -11,8 +11,16 @@ import torch
 
 from robustbench_fgsm.data.dataset import ArrayDataset
 from robustbench_fgsm.data.load import load_data
-from robustbench_fgsm.data.registry import DATA_SOURCES, DataOptions, DataSource, add_source_of_path, data_sources, find_data_source
-from robustbench_fgsm.errors import DataError
+from robustbench_fgsm.data.registry import (
+    DATA_SOURCES,
+    DataOptions,
+    DataSource,
+    add_source_of_path,
+    check_data_path,
+    data_sources,
+    find_data_source,
+)
+from robustbench_fgsm.errors import DataError, InputError
 
 
 def load_dots(argument: str, options: DataOptions) -> ArrayDataset:
@@ -114,3 +122,23 @@ def test_refuses_paths_of_no_source(tmp_path: Path) -> None:
         DataError, match=r"data of a function of your own are named factory:FILE.py:FUNCTION, .*: pass factory:sets.py:make"
     ):
         load_data("sets.py:make")
+
+
+@pytest.mark.parametrize(
+    ("spec", "split", "message"),
+    [
+        ("npz:none.npz", None, "npz none.npz cannot be read"),
+        ("factory:none.py:make", None, "factory must be in a file, got none.py"),
+        ("fashion-mnist", "trian", "must be one of test, train, got 'trian': did you mean train?"),
+        ("cifar10", None, "cifar10 must be in none, which does not exist: pass --data-root DIR, or --download"),
+    ],
+)
+def test_paths_are_checked_before_data_are_loaded(spec: str, split: str | None, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_data_path(spec, Path("none"), split, download=False)
+
+
+def test_data_that_may_be_there_are_not_refused(tmp_path: Path) -> None:
+    check_data_path("cifar10", tmp_path, "any", download=False)
+    check_data_path("cifar10", tmp_path / "none", None, download=True)
+    check_data_path("fashion-mnist", tmp_path / "none", "test", download=False)

@@ -34,7 +34,7 @@ def compare_command(
     from robustbench_fgsm.attack.outputs import read_for_loss
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
-    from robustbench_fgsm.comparison.compare import Opponents, check_opponents, compare_spec, load_candidate_or_images
+    from robustbench_fgsm.comparison.compare import Opponents, compare_spec, load_candidate_or_images
     from robustbench_fgsm.engine.choose_plan import choose_plan
     from robustbench_fgsm.engine.plan import check_optimize_level
     from robustbench_fgsm.engine.preflight import preflight
@@ -47,7 +47,6 @@ def compare_command(
     check_optimize_level(run_options.optimize)
     get_style(style)
     names, candidate, ignored = check_references(opponents.references), opponents.candidate, tuple(opponents.ignore)
-    check_opponents(names, candidate, ignored)
     classifier, images = load_model_and_data(
         model_options, data_options, seed=attack.seed, epsilon_scale=attack.epsilon_scale, quiet=output.quiet
     )

@@ -47,22 +47,22 @@ def explain_command(
     Example: rfgsm explain 0.76 0.57 --model mlp300 --eps 4,8/255
     """
     from robustbench_fgsm.cli.output import check_output_options
-    from robustbench_fgsm.explanation.claim import parse_claims
+    from robustbench_fgsm.explanation.claim import check_explain_spec, parse_claims
 
     check_output_options(output)
     claims = parse_claims(value, n)
     spec = attack.to_spec(model_options.expected_bounds)
+    check_explain_spec(spec, claims)
 
     from robustbench_fgsm.cli.load import load_model_and_data
     from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.engine.batch_size import choose_batch_size
     from robustbench_fgsm.engine.preflight import check_batch_size, preflight
-    from robustbench_fgsm.explanation.explain import check_explain_classifier, check_explain_spec, explain_spec
+    from robustbench_fgsm.explanation.explain import check_explain_classifier, explain_spec
     from robustbench_fgsm.runs.directory import RunDirectory
     from robustbench_fgsm.runs.settings import run_settings
 
     check_batch_size(run_options.batch_size)
-    check_explain_spec(spec, claims)
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
     spec = attack.to_spec(classifier.bounds)
     warnings = preflight(classifier, images, spec, strict=run_options.strict)  # before a run directory is made

@@ -50,14 +50,14 @@ def verify_command(
 
     from robustbench_fgsm.cli.output import check_output_options
     from robustbench_fgsm.errors import SettingError
-    from robustbench_fgsm.user_code import check_code_file
+    from robustbench_fgsm.user_code import check_code_place
 
     check_output_options(output)
     if bool(candidate) == bool(package_options.package):
         got = "both" if candidate else "neither"
         raise SettingError(f"verify must get a CANDIDATE or a --package, got {got}: write rfgsm verify my_attack.py:fgsm")
     if not package_options.package:
-        check_code_file(candidate, "candidate", SettingError)
+        check_code_place(candidate, "candidate", SettingError)
     elif model_options.model:
         raise SettingError(f"--package must stand without --model, got {model_options.model!r}: leave --model out")
     if not model_options.model and (model_options.weights != "auto" or data_options.data is not None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
-from robustbench_fgsm.data.registry import DataOptions
+from robustbench_fgsm.data.registry import DATA_SOURCES, DataOptions
 from robustbench_fgsm.files.array_files import read_safetensors
 
 TEST_SPLIT_FILE = Path(__file__).parents[1] / "files" / "fashion-mnist-test.safetensors"
@@ -20,7 +20,7 @@ def load_fashion_mnist() -> ArrayDataset:
 
 def load(name: str, options: DataOptions) -> Dataset:
     """Return the test split that ships with the package, or the training split from the root."""
-    if options.choose_split(name, ("test", "train")) == "test":
+    if options.choose_split(name, DATA_SOURCES.built_in[name].splits) == "test":
         return load_fashion_mnist()
     from robustbench_fgsm.data.sources.torchvision import load_array_dataset  # torchvision takes a second
 

@@ -111,7 +111,7 @@ def _draw_matrix(axes: Axes, evaluation: Document, matrix: Any, when: str) -> An
     if len(classes) <= MAX_CLASSES_WITH_COUNTS:
         for (row, column), count in np.ndenumerate(counts):
             colour = "white" if shares[row, column] > 55 else "black"
-            axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=7)
+            axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=7, in_layout=False)
     if len(classes) <= MAX_CLASSES_WITH_NAMES:
         axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
         axes.set_yticks(range(len(classes)), classes, fontsize=7)

@@ -15,9 +15,9 @@ from robustbench_fgsm.evaluation.craft_shards import ShardRecord, ShardTotals, s
 from robustbench_fgsm.files.json_files import read_json
 from robustbench_fgsm.files.regular_files import is_present
 from robustbench_fgsm.runs.attack.formats import Mismatch, ShardFormat, get_shard_format
-from robustbench_fgsm.runs.attack.result import ATTACK_SCHEMA, DERIVED_KEYS, SETTING_KEYS, SavedAttack, checksum
+from robustbench_fgsm.runs.attack.result import DERIVED_KEYS, SETTING_KEYS, SavedAttack, checksum
 from robustbench_fgsm.runs.attack.save import count_shard
-from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, json_differences, read_manifest_json
+from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, json_differences, read_attack_json
 from robustbench_fgsm.runs.manifest import check_required_keys, plan_from_manifest
 from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import AttackSpec
@@ -50,11 +50,7 @@ class AttackManifest:
 
 def read_attack_manifest(out: Path) -> AttackManifest:
     """Return the validated manifest in a directory; raise RunError if it is missing or malformed."""
-    if not is_present(out / MANIFEST_FILE):
-        raise RunError(f"check needs a directory that `rfgsm attack` wrote, got {out} without {MANIFEST_FILE}: check the path")
-    document = read_manifest_json(out)
-    if document.get("schema") != ATTACK_SCHEMA:
-        raise RunError(f"{out / MANIFEST_FILE} must have schema {ATTACK_SCHEMA}, got {document.get('schema')!r}: check the path")
+    document = read_attack_json(out)
     try:
         attack, output = document["attack"], document["output"]
         spec = AttackSpec.from_dict(attack, [attack["epsilon"]])

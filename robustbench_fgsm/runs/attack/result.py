@@ -22,11 +22,11 @@ from robustbench_fgsm.evaluation.document import (
 )
 from robustbench_fgsm.evaluation.result import clean_to_dict, rates_to_dict
 from robustbench_fgsm.evaluation.result_protocol import Result
+from robustbench_fgsm.runs.directory import ATTACK_SCHEMA
 from robustbench_fgsm.runs.manifest import plan_from_manifest
 from robustbench_fgsm.runs.settings import device_kind
 from robustbench_fgsm.stats.tally import Tally
 
-ATTACK_SCHEMA = "rfgsm.attack/1"
 SETTING_KEYS = ("model", "data", "attack", "output")
 DERIVED_KEYS = ("n", "bad", "clean", "adversarial", "rounded", "gradient", "status", "exit_code", "invalid_reasons")
 """Keys of a manifest that follow from the shards."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.runs.attack.result import ATTACK_SCHEMA, attack_settings, checksum
+from robustbench_fgsm.runs.attack.result import attack_settings, checksum
+from robustbench_fgsm.runs.directory import ATTACK_SCHEMA
 
 MANIFEST: dict[str, Any] = {
     "schema": ATTACK_SCHEMA,
