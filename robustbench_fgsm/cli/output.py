@@ -67,25 +67,21 @@ def _write_result(document: Document, output: OutputOptions, *, is_main: bool) -
         _write_html(output.html, document, output)
     if output.junit is not None:
         _write_junit(output.junit, document)
-    text = json.dumps(document, indent=2, allow_nan=False) if output.json else _summary_text(document, output.format)
+    text = json.dumps(document, indent=2, allow_nan=False) if output.json else summary_text(document, output.format)
     typer.echo(text)
     if output.out is not None:
         write_note(_place_sentence(document, output.out), quiet=output.quiet)
     return code
 
 
-NEXT_COMMANDS = {"attack": "attack --check", "explain": "runs show", "benchmark": "runs show"}
-"""What reads a run that is kept, by the command that made it; `report` reads the others."""
-
-
 def _place_sentence(document: Document, out: Path) -> str:
     """Return where a run is kept, and the command that goes on."""
-    kind = document["schema"].removeprefix("rfgsm.").partition("/")[0]
-    following = NEXT_COMMANDS.get({"explanation": "explain"}.get(kind, kind), "report")
+    following = "attack --check" if document["schema"] == "rfgsm.attack/1" else "report"
     return f"Kept in {out}: rfgsm {following} {shlex.quote(str(out))}"
 
 
-def _summary_text(document: Document, table_format: TableFormat) -> str:
+def summary_text(document: Document, table_format: TableFormat) -> str:
+    """Return the tables of a document."""
     from robustbench_fgsm.report.summarize import single_csv, summarize
 
     if table_format is TableFormat.csv:

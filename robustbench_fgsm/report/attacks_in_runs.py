@@ -12,7 +12,10 @@ from robustbench_fgsm.report.documents.evaluation import target_rule_name
 from robustbench_fgsm.report.evaluations_in import evaluations_in
 from robustbench_fgsm.report.loaded_run import LoadedRun
 
-DocumentKind = Literal["evaluation", "sweep", "comparison"]
+DocumentKind = Literal["evaluation", "sweep", "comparison", "attack"]
+
+OWN_PLACES = {"comparison": {"epsilons/0/": "ours/", "clean/": "ours/clean_"}, "attack": {"epsilons/0/": "adversarial/"}}
+"""Places in a document of each kind that is not an evaluation, by the places in the evaluation that is made of it."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class ReportedAttack:
 
     def pointer(self, path: str) -> str:
         """Return the place of a number: the index of the run and the path in its document."""
-        if self.kind == "comparison":
-            path = path.replace("epsilons/0/", "ours/").replace("clean/", "ours/clean_")
+        for place, own in OWN_PLACES.get(self.kind, {}).items():
+            path = path.replace(place, own)
         return f"{self.run_index}/{self.pointer_prefix}{path}"
 
 

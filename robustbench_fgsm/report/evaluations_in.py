@@ -1,4 +1,4 @@
-"""The evaluations that a document of evaluate, sweep or compare holds."""
+"""The evaluations that a document of evaluate, sweep, compare or attack holds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from robustbench_fgsm.stats.rate import lowest_rate_by_chance
 
 
 def evaluations_in(document: Document) -> list[Document]:
-    """Return the evaluations of a document; a comparison gives our side, without the rates that it does not count."""
+    """Return the evaluations of a document.
+
+    A comparison gives our side, without the rates that it does not count. Saved images give the rates as computed in float32.
+    """
     if document.get("schema") == "rfgsm.comparison/1":
         return [_ours_as_evaluation(document)]
+    if document.get("schema") == "rfgsm.attack/1":
+        at = document["adversarial"] | {"epsilon": document["attack"]["epsilon"]}
+        return [_as_evaluation(document, document["clean"], at)]
     return list(document.get("evaluations", [document]))
 
 
@@ -39,10 +45,15 @@ def _ours_as_evaluation(document: Document) -> Document:
         "per_class": ours["per_class"],
         **({"labels": ours["labels"]} if "labels" in ours else {}),
     }
+    labels = {"labels": ours["clean_labels"]} if "labels" in ours else {}
+    return _as_evaluation(document, {"accuracy": ours["clean_accuracy"], "confusion": ours["clean_confusion"]} | labels, at)
+
+
+def _as_evaluation(document: Document, clean: Document, at: Document) -> Document:
+    """Return an evaluation at one budget, of a document that is about one; clean: rates before the attack; at: after it."""
     shared = ("model", "data", "attack", "n", "bad", "gradient", "outputs", "environment", "seconds", "plan")
     return {key: document[key] for key in shared if key in document} | {
-        "clean": {"accuracy": ours["clean_accuracy"], "confusion": ours["clean_confusion"]}
-        | ({"labels": ours["clean_labels"]} if "labels" in ours else {}),
+        "clean": clean,
         "epsilons": [at],
         "minimal_epsilon": None,
         "area_under_curve": None,

@@ -18,20 +18,43 @@ from robustbench_fgsm.evaluation.result_protocol import ReportedResult
 from robustbench_fgsm.files.json_files import read_json
 from robustbench_fgsm.files.regular_files import is_directory, is_present
 from robustbench_fgsm.printable_text import printable_document
-from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE
+from robustbench_fgsm.runs.directory import ATTACK_SCHEMA, MANIFEST_FILE, RESULT_FILE
 from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE, read_example_images
 from robustbench_fgsm.runs.manifest import read_evaluation_manifest
-from robustbench_fgsm.runs.result_schema import read_result
+from robustbench_fgsm.runs.result_schema import check_result
 from robustbench_fgsm.short_repr import short_repr
 
 ImageArray = NDArray[np.float32]
 
-EVALUATION_SCHEMAS = ("rfgsm.evaluation/1", "rfgsm.sweep/1", "rfgsm.comparison/1")
+EVALUATION_SCHEMAS = ("rfgsm.evaluation/1", "rfgsm.sweep/1", "rfgsm.comparison/1", ATTACK_SCHEMA)
 TRANSFER_SCHEMA = "rfgsm.transfer/1"
 TRAINING_SCHEMA = "rfgsm.training/1"
 VERIFICATION_SCHEMA = "rfgsm.verification/2"
 REPORTED_SCHEMAS = (*EVALUATION_SCHEMAS, TRANSFER_SCHEMA, TRAINING_SCHEMA, VERIFICATION_SCHEMA)
-"""Schemas of the documents that have a page and a figure."""
+"""Schemas of the documents that have a page with figures, and a figure."""
+
+GATE_SCHEMA = "rfgsm.gate/1"
+SUMMARY_SCHEMAS = (
+    GATE_SCHEMA,
+    "rfgsm.gate-plan/1",
+    "rfgsm.locked/1",
+    "rfgsm.explanation/1",
+    "rfgsm.benchmark/1",
+    "rfgsm.attack-check/1",
+)
+"""Schemas of the documents whose page is their summary."""
+
+PAGE_SCHEMAS = (*REPORTED_SCHEMAS, *SUMMARY_SCHEMAS)
+
+COMMANDS = {"evaluation": "evaluate", "comparison": "compare", "training": "train", "verification": "verify"} | {
+    "gate-plan": "gate --plan",
+    "locked": "lock",
+    "explanation": "explain",
+    "attack-check": "attack --check",
+    "run-shown": "runs show",
+    "runs": "runs list",
+}
+"""Command of each kind of document, where its name is another."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +107,34 @@ class LoadedRun(ReportedResult):
         return self.document
 
 
-def load_run(path: Path | str, schemas: Sequence[str] = REPORTED_SCHEMAS) -> LoadedRun:
+def schema_kind(schema: str) -> str:
+    """Return the kind of a document: `gate-plan` of `rfgsm.gate-plan/1`."""
+    return schema.removeprefix("rfgsm.").partition("/")[0]
+
+
+def command_of(schema: str) -> str:
+    """Return the command that prints documents of a schema."""
+    kind = schema_kind(schema)
+    return COMMANDS.get(kind, kind)
+
+
+def check_schema(schema: str, schemas: Sequence[str], place: Path | str) -> None:
+    """Raise RunError, with what the document is good for, if its schema is not one of the accepted ones."""
+    if schema in schemas:
+        return
+    remedies = {"lock": "pass it to rfgsm gate as --baseline"}
+    known = "name the directory of a run" if schema not in PAGE_SCHEMAS else f"make its page: rfgsm report {place}"
+    remedy = remedies.get(schema_kind(schema), known)
+    expected = ", ".join(map(command_of, schemas))
+    raise RunError(f"a run must be of {expected}, got one of {command_of(schema)} in {place}: {remedy}")
+
+
+def load_run(path: Path | str, schemas: Sequence[str] = PAGE_SCHEMAS) -> LoadedRun:
     """Return the finished run in a directory, or of a `result.json`, with the example images that it kept.
 
     Args:
         path: directory that `--out` or `save` made, or a file with a document.
-        schemas: schemas of the documents that are accepted; by default all that have a page and figures.
+        schemas: schemas of the documents that are accepted; by default all that have a page.
 
     Returns:
         The run, with `plot`, `report` and `to_dict`.
@@ -101,9 +146,9 @@ def load_run(path: Path | str, schemas: Sequence[str] = REPORTED_SCHEMAS) -> Loa
     file = path / RESULT_FILE if is_directory(path) else path
     if not is_present(file):
         raise RunError(f"a run must be a directory with {RESULT_FILE} in it, or such a file, got {path}: make one with --out")
-    document = read_result(file)
-    if document.get("schema") not in schemas:
-        raise RunError(f"a run must be one of {', '.join(schemas)}, got {document.get('schema')} in {file}")
+    found = read_json(file)
+    check_schema(str(found.get("schema")), schemas, path)
+    document = check_result(found, file)
     manifest = file.parent / MANIFEST_FILE
     settings = read_json(manifest) if is_present(manifest) else None
     directory_name = file.parent.resolve().name if file.name == RESULT_FILE else file.stem

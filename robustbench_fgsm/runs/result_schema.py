@@ -85,7 +85,11 @@ class StoredResult(dict[str, Any]):
 
 def read_result(file: Path) -> StoredResult:
     """Return the result in a file; raise RunError, which names the field, if a value is not as rfgsm writes it."""
-    document = read_json(file)
+    return check_result(read_json(file), file)
+
+
+def check_result(document: dict[str, Any], file: Path) -> StoredResult:
+    """Return the result that was read from a file; raise as `read_result` does."""
     validate(ResultFields, document, file, RunError, REMEDY)
     for place, value in _fields(document):
         key = place.rpartition(".")[2]

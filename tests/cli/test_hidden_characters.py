@@ -87,7 +87,7 @@ OUTPUTS: dict[str, Callable[[Document], str]] = {
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_no_output_holds_hidden_characters(document: Document, output: str) -> None:
     if output == "figure" and document["schema"] not in REPORTED_SCHEMAS:
-        pytest.skip("saved images have no figure")
+        pytest.skip("no figure")
     assert not HIDDEN.search(OUTPUTS[output](document))
 
 

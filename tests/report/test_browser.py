@@ -336,13 +336,19 @@ def test_hostile_names_are_text(opened: Callable[..., Page], measured: Measured)
 
 
 @pytest.fixture(scope="module")
-def kinds(rivals: list[LoadedRun], measured: Measured) -> dict[str, list[LoadedRun]]:
+def kinds(rivals: list[LoadedRun], measured: Measured, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[LoadedRun]]:
     """Runs for a page of each kind."""
     one, swept = measured(), measured("4,64/255", targeted=("none", "next"), distance=True)
     better, worse = (found.directory for found in (rivals[0], rivals[2]))
     assert better is not None
     assert worse is not None
-    return {
+    classifier, data = drawn(1.0)
+    others = {
+        "attack": rf.save_adversarial(classifier, data, tmp_path_factory.mktemp("attack") / "saved", format="png"),
+        "explanation": rf.explain(classifier, data, "0.4"),
+        "gate plan": rf.plan_gate(better),
+    }
+    return {name: [run(json.loads(json.dumps(found.to_dict())))] for name, found in others.items()} | {
         "one epsilon": [run(one, example_images=gallery(one))],
         "sweep": [run(swept, example_images=gallery(swept))],
         "three runs": rivals,
@@ -354,7 +360,10 @@ def kinds(rivals: list[LoadedRun], measured: Measured) -> dict[str, list[LoadedR
     }
 
 
-KINDS = ("one epsilon", "sweep", "three runs", "multi-label", "transfer", "training", "verification", "gate")
+KINDS = (
+    *("one epsilon", "sweep", "three runs", "multi-label", "transfer", "training", "verification", "gate"),
+    *("gate plan", "explanation", "attack"),
+)
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
@@ -367,7 +376,7 @@ def test_the_result_is_on_the_first_screen(
     size = {"width": width, "height": 800}
     page = opened(*kinds[kind], viewport=size, color_scheme=scheme, java_script_enabled=script)
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    answer = page.locator("#result .tiles:visible, #result .ranking:visible").first.bounding_box()
+    answer = page.locator("#result .tiles:visible, #result .ranking:visible, #result .notice:visible").first.bounding_box()
     assert answer["y"] >= 0
     assert answer["y"] + answer["height"] <= 800
     assert page.locator(".chart svg:visible").count() >= {"sweep": 2, "three runs": 1, "transfer": 1, "training": 1}.get(kind, 0)

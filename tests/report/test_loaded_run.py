@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from robustbench_fgsm.errors import RunError
-from robustbench_fgsm.report.loaded_run import LoadedRun, load_run
+from robustbench_fgsm.report.loaded_run import PAGE_SCHEMAS, REPORTED_SCHEMAS, LoadedRun, check_schema, load_run
+from robustbench_fgsm.report.summarize import SUMMARY_MODULES
 
 
 def test_a_result_alone_is_a_run(tmp_path: Path, measured: Callable[..., dict[str, Any]]) -> None:
@@ -37,5 +38,16 @@ def test_rejects_other_documents(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"a run must be a directory with result.json in it"):
         load_run(tmp_path)
     (tmp_path / "result.json").write_text(json.dumps({"schema": "rfgsm.gate/1"}))
-    with pytest.raises(RunError, match=r"a run must be one of rfgsm.evaluation/1, .*, got rfgsm.gate/1"):
-        load_run(tmp_path)
+    assert load_run(tmp_path).document["schema"] == "rfgsm.gate/1"
+    with pytest.raises(RunError, match=r"a run must be of evaluate, .*, got one of gate in .*: make its page: rfgsm report "):
+        load_run(tmp_path, REPORTED_SCHEMAS)
+    with pytest.raises(RunError, match="got one of gate in"):
+        load_run(tmp_path).plot()
+
+
+def test_every_kind_of_document_has_a_page_or_a_remedy() -> None:
+    listed = {"rfgsm.run-shown/1", "rfgsm.runs/1", "rfgsm.list/1"}
+    assert {*PAGE_SCHEMAS} == SUMMARY_MODULES.keys() - listed
+    for schema in listed:
+        with pytest.raises(RunError, match="name the directory of a run"):
+            check_schema(schema, PAGE_SCHEMAS, "here")

@@ -16,7 +16,7 @@ function evaluationOf(subject, documents) {
 }
 
 function pointer(subject, path) {
-  const own = subject.kind === "comparison" ? path.replace("epsilons/0/", "ours/").replace("clean/", "ours/clean_") : path;
+  const own = Object.entries(subject.places ?? {}).reduce((place, [from, to]) => place.replace(from, to), path);
   return `${subject.run}/${subject.prefix}${own}`;
 }
 

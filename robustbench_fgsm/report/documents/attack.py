@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents.evaluation import closing, heading, rates_by_side_sheet
 from robustbench_fgsm.report.tables.sheet import Section, Summary
-from robustbench_fgsm.report.tables.text import count_text
+from robustbench_fgsm.report.tables.text import count_text, rate_text
 
 
 def summarize(document: Document) -> Summary:
@@ -19,15 +19,17 @@ def summarize(document: Document) -> Summary:
     return Summary(
         heading(document | {"epsilons": [document["attack"]]}),
         (Section((rates_by_side_sheet(document, sides),)),),
-        (*_rounding_sentences(document), *closing(document)),
+        (*rounding_sentences(document), *closing(document)),
         f"Saved {count_text(document['n'], 'image')} in {shards}.",
     )
 
 
-def _rounding_sentences(document: Document) -> Iterator[str]:
-    rounded = document["rounded"]
+def rounding_sentences(document: Document) -> Iterator[str]:
+    """Yield what rounding to 8 bits changed, if images were rounded."""
+    rounded = document.get("rounded")
     if rounded is not None:
         yield (
+            f"In 8 bits, robust accuracy is {rate_text(rounded['robust_accuracy'])}. "
             f"Rounding changed {rounded['predictions_changed']:,} of {document['n']:,} predictions; "
             f"{rounded['pixels_outside']:,} of {rounded['pixels']:,} pixels have no 8-bit value within the budget."
         )

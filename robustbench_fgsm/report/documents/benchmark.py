@@ -14,7 +14,7 @@ MEBIBYTE = 2**20
 
 def summarize(document: Document) -> Summary:
     """Return the summary of an `rfgsm.benchmark/1` document."""
-    return Summary(_heading(document), (Section(tuple(_sheets(document))),), tuple(_closing(document)))
+    return Summary(_heading(document), (Section(tuple(_sheets(document))),), tuple(_closing(document)), _answer(document))
 
 
 def _heading(document: Document) -> tuple[str, ...]:
@@ -112,6 +112,18 @@ def _closing(document: Document) -> Iterator[str]:
     yield from (f"Not installed: {absent['name']}: {absent['install']}" for absent in document["absent"])
     yield from warning_sentences(document)
     yield from invalid_sentences(document)
+
+
+def _answer(document: Document) -> str:
+    """Return the time of the job at all budgets of each contender, in times of the unit's."""
+    epsilons = max((tuple(task["epsilons"]) for task in document["noise"]), key=len, default=())
+    ratios = [
+        f"{contender['name']} {_ratio_text(timing['ratio']['median'])}"
+        for contender in document["contenders"]
+        for timing in contender["timings"]
+        if (timing["task"], tuple(timing["epsilons"])) == ("job", epsilons) and timing["ratio"] is not None
+    ]
+    return f"Job at {count_text(len(epsilons), 'epsilon')}, in times of {document['unit']}: {', '.join(ratios)}."
 
 
 def _ratio_text(ratio: float) -> str:

@@ -15,7 +15,7 @@ ACCURACY_LABELS = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD-10"}
 
 def summarize(document: Document) -> Summary:
     """Return the summary of an `rfgsm.training/1` document."""
-    return Summary(_heading(document), (Section((_epochs_sheet(document),)),), tuple(_closing(document)))
+    return Summary(_heading(document), (Section((_epochs_sheet(document),)),), tuple(_closing(document)), _answer(document))
 
 
 def _heading(document: Document) -> tuple[str, ...]:
@@ -57,8 +57,15 @@ def kept_weights_text(document: Document) -> str:
     return f"Kept: the weights of epoch {kept['epoch']}, quarter {kept['quarter']}, {why}."
 
 
+def _answer(document: Document) -> str:
+    """Return which weights are kept, and their accuracy."""
+    kept = document["kept"]
+    rates = [f"{ACCURACY_LABELS[name]} {100 * kept[name]['value']:.1f} %" for name in ACCURACY_LABELS if kept[name] is not None]
+    accuracy = f" Right: {', '.join(rates)} of {count_text(kept['clean']['n'], 'held-out image')}." if rates else ""
+    return f"{kept_weights_text(document)}{accuracy}"
+
+
 def _closing(document: Document) -> Iterator[str]:
-    yield kept_weights_text(document)
     if document["stopped_early"]:
         yield f"Stopped early, after {document['checks'][-1]['epoch']} of {document['recipe']['epochs']} epochs."
     if document["checks"][-1]["clean"]:

@@ -15,7 +15,7 @@ MAX_MATRIX_TARGETS = 4
 
 def summarize(document: Document) -> Summary:
     """Return the summary of an `rfgsm.transfer/1` document."""
-    return Summary(_heading(document), (Section(tuple(_sheets(document))),), tuple(_closing(document)))
+    return Summary(_heading(document), (Section(tuple(_sheets(document))),), tuple(_closing(document)), _answer(document))
 
 
 def _heading(document: Document) -> tuple[str, ...]:
@@ -102,3 +102,27 @@ def _closing(document: Document) -> Iterator[str]:
     if any(at["common_success_rate"] for cell in document["cells"] for at in cell["epsilons"]):
         yield "Common success, or at all: attack success over the images that every model here can be fooled on."
     yield from closing_sentences(document)
+
+
+def lowest_pair(document: Document, budget: int, *, own: bool) -> tuple[Document, Document] | None:
+    """Return the pair of models with the lowest robust accuracy at one budget, and that rate; own: source and target are one."""
+    cells = [cell for cell in document["cells"] if (cell["source"] == cell["target"]) == own]
+    rates = [(cell, cell["epsilons"][budget]["robust_accuracy"]) for cell in cells]
+    return min((pair for pair in rates if pair[1]["value"] is not None), key=lambda pair: float(pair[1]["value"]), default=None)
+
+
+def _answer(document: Document) -> str:
+    """Return the lowest robust accuracy at the largest budget, by another network if there is one."""
+    epsilons = document["attack"]["epsilons"]
+    budget = epsilons.index(max(epsilons))
+    found = lowest_pair(document, budget, own=False) or lowest_pair(document, budget, own=True)
+    if found is None:
+        return ""
+    (cell, rate), models = found, document["models"]
+    source, target = (model_text(models[cell[side]]) for side in ("source", "target"))
+    clean = models[cell["target"]]["clean_accuracy"]
+    pair = f"of {target} against itself" if source == target else f"of {target} on images crafted on {source}"
+    return (
+        f"Lowest robust accuracy at epsilon {epsilon_text(epsilons[budget])}: {100 * rate['value']:.1f} % (clean "
+        f"{100 * clean['value']:.1f} %), {pair}."
+    )

@@ -15,7 +15,15 @@ from robustbench_fgsm.report.figures.curves import draw_training_curves, escape_
 from robustbench_fgsm.report.figures.selection import select_epsilon, select_evaluation
 from robustbench_fgsm.report.figures.transfer import draw_heat_map
 from robustbench_fgsm.report.figures.verification import draw_responses
-from robustbench_fgsm.report.loaded_run import TRAINING_SCHEMA, TRANSFER_SCHEMA, VERIFICATION_SCHEMA, ExampleImage, LoadedRun
+from robustbench_fgsm.report.loaded_run import (
+    REPORTED_SCHEMAS,
+    TRAINING_SCHEMA,
+    TRANSFER_SCHEMA,
+    VERIFICATION_SCHEMA,
+    ExampleImage,
+    LoadedRun,
+    check_schema,
+)
 from robustbench_fgsm.report.pages.images import draw_example, has_picture
 from robustbench_fgsm.report.tables.text import epsilon_text, shorten
 
@@ -41,6 +49,7 @@ def draw_run(run: LoadedRun, kind: str, targeted: str | None = None, epsilon: fl
         SettingError: for a kind, a rule or a budget that the run does not have.
     """
     schema = run.document["schema"]
+    check_schema(schema, REPORTED_SCHEMAS, run.name)
     own = {TRANSFER_SCHEMA: "transfer", TRAINING_SCHEMA: "training", VERIFICATION_SCHEMA: "verification"}.get(schema)
     if own is None and kind in ("transfer", "training"):
         raise SettingError(f"kind {kind} needs a run of that kind, got {run.name} of {schema}: try --kind confusion")

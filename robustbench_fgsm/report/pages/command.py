@@ -10,14 +10,12 @@ from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.models.names import BUNDLED_NAMES
 from robustbench_fgsm.models.registry import sources_with_weights
 from robustbench_fgsm.report.evaluations_in import evaluations_in
-from robustbench_fgsm.report.loaded_run import LoadedRun
+from robustbench_fgsm.report.loaded_run import LoadedRun, command_of
 from robustbench_fgsm.report.tables.text import epsilon_text, is_range_scale
 
 OPTION_NAMES = {"root": "data-root"}
 OUTPUT_DIRECTORY = "repeated"
-"""Output directory of a training, which needs one."""
-
-COMMAND_BY_SCHEMA = {"rfgsm.evaluation/1": "evaluate", "rfgsm.sweep/1": "sweep", "rfgsm.comparison/1": "compare"}
+"""Output directory of a training and of saved images, which need one."""
 
 
 def reproduction_command(run: LoadedRun) -> str:
@@ -38,7 +36,7 @@ def reproduction_command(run: LoadedRun) -> str:
 def _evaluation_arguments(run: LoadedRun) -> Iterator[str]:
     document, settings = run.document, run.manifest or {}
     found = evaluations_in(document)
-    first, name = found[0], COMMAND_BY_SCHEMA[document["schema"]]
+    first, name = found[0], command_of(document["schema"])
     model, data, attack = first["model"], first["data"], first["attack"]
     yield from (name, "--model", model["spec"], "--weights", model["weights"])
     yield from _options(model["settings"])
@@ -58,6 +56,9 @@ def _evaluation_arguments(run: LoadedRun) -> Iterator[str]:
     yield from ("--optimize", plan["level"], "--device", str(first["environment"]["device"]))
     if first["bad"]["allowed"]:
         yield from ("--max-bad", str(first["bad"]["allowed"]))
+    if name == "attack":
+        output = document["output"]
+        yield from ("--save-as", output["format"], "--shard-size", str(output["shard_size"]), "--out", OUTPUT_DIRECTORY)
 
 
 def _data_options(data: Document) -> Iterator[str]:

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from markupsafe import Markup
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.report.attacks_in_runs import ReportedAttack, attacks_in_runs
+from robustbench_fgsm.report.attacks_in_runs import OWN_PLACES, ReportedAttack, attacks_in_runs
+from robustbench_fgsm.report.documents.attack import rounding_sentences
 from robustbench_fgsm.report.documents.checks import check_sentences, masking_sheet
 from robustbench_fgsm.report.documents.evaluation import LABEL_NOTE, label_confusion_sheet, threshold_text
 from robustbench_fgsm.report.documents.sentences import INTERVAL_NOTE, LIMITATION_NOTE
@@ -33,6 +34,9 @@ MAX_CLASS_ROWS = 40
 
 EVALUATION_SCRIPTS = ("format", "page_data", "charts", "shown_state", "matrix", "classes", "gallery", "evaluations", "start")
 """Scripts in the order in which they need each other."""
+
+UNCHECKED_SCHEMAS = ("rfgsm.comparison/1", "rfgsm.attack/1")
+"""Schemas of commands without checks beside FGSM."""
 
 CURVE_MEASURES = {"robust_accuracy": "robust accuracy, %", "attack_success_rate": "attack success, %"}
 
@@ -150,8 +154,9 @@ def _least_robust(results: Sequence[Document]) -> list[Document]:
 
 
 def _attack_to_dict(subject: ReportedAttack) -> dict[str, Any]:
-    """Return an attack for the script; its evaluation stands in the document, except for a comparison."""
-    own = {"evaluation": subject.evaluation} if subject.kind == "comparison" else {}
+    """Return an attack for the script; its evaluation stands in the document, or else beside its own places there."""
+    places = OWN_PLACES.get(subject.kind)
+    own = {"evaluation": subject.evaluation, "places": places} if places else {}
     return {
         "run": subject.run_index,
         "name": subject.name,
@@ -184,9 +189,10 @@ def _label_notes(runs: Sequence[LoadedRun]) -> Iterator[str]:
 
 
 def _runs_check_sentences(runs: Sequence[LoadedRun]) -> Iterator[str]:
-    """Yield the sentences about the checks beside FGSM; a comparison has no checks."""
-    checked = [[] if run.document["schema"] == "rfgsm.comparison/1" else list(check_sentences(run.document)) for run in runs]
+    """Yield the sentences about the checks beside FGSM, which compare and attack do not have, and about rounded images."""
+    checked = [[] if run.document["schema"] in UNCHECKED_SCHEMAS else list(check_sentences(run.document)) for run in runs]
     yield from _shared_once(runs, checked)
+    yield from _shared_once(runs, [list(rounding_sentences(run.document)) for run in runs])
 
 
 def _document_sentences(runs: Sequence[LoadedRun], key: str) -> Iterator[str]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robustbench_fgsm.errors import SettingError
-from robustbench_fgsm.report.loaded_run import EVALUATION_SCHEMAS, TRAINING_SCHEMA, TRANSFER_SCHEMA, VERIFICATION_SCHEMA, LoadedRun
+from robustbench_fgsm.report.loaded_run import (
+    EVALUATION_SCHEMAS,
+    TRAINING_SCHEMA,
+    TRANSFER_SCHEMA,
+    VERIFICATION_SCHEMA,
+    LoadedRun,
+    schema_kind,
+)
 from robustbench_fgsm.report.pages.evaluations import build_evaluations_page
 from robustbench_fgsm.report.pages.summary import build_summary_page
 from robustbench_fgsm.report.pages.training import build_training_page
@@ -25,7 +32,7 @@ def build_page(runs: Sequence[LoadedRun]) -> str:
         return build_evaluations_page(runs)
     (run, *_), schema = alone, alone[0].document["schema"]
     if len(runs) > 1:
-        kind = schema.removeprefix("rfgsm.").partition("/")[0]
+        kind = schema_kind(schema).replace("-", " ")
         raise SettingError(f"a page is of one {kind} alone, got {run.name} among {len(runs)} runs: make a page for each")
     makers = {
         TRANSFER_SCHEMA: build_transfer_page,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.documents.evaluation import EXACT_MATCH_NAMES
 from robustbench_fgsm.report.documents.training import ACCURACY_LABELS
+from robustbench_fgsm.report.documents.transfer import lowest_pair
 from robustbench_fgsm.report.tables.text import count_text, epsilon_text, model_text
 
 
@@ -112,10 +113,8 @@ def transfer_tiles(document: Document, budget: int) -> Iterator[Tile]:
     names = [model_text(model) for model in document["models"]]
     epsilon = epsilon_text(document["attack"]["epsilons"][budget])
     for own, words in ((True, "network itself"), (False, "other networks")):
-        cells = [cell for cell in document["cells"] if (cell["source"] == cell["target"]) == own]
-        rates = [(cell["epsilons"][budget]["robust_accuracy"], cell) for cell in cells]
-        present = [(rate["value"], place) for place, (rate, _) in enumerate(rates) if rate["value"] is not None]
-        if present:
-            rate, cell = rates[min(present)[1]]
+        found = lowest_pair(document, budget, own=own)
+        if found is not None:
+            cell, rate = found
             pair = names[cell["target"]] if own else f"{names[cell['source']]} → {names[cell['target']]}"
             yield rate_tile(f"lowest robust accuracy by the {words}, ε {epsilon}", rate, f"; {pair}")

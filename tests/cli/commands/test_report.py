@@ -93,17 +93,73 @@ def timeless(found: object) -> object:
     return [timeless(below) for below in found] if isinstance(found, list) else found
 
 
-def test_refuses_other_documents(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("schema", "remedy"),
+    [
+        ("rfgsm.list/1", "got one of list in {}: name the directory of a run"),
+        ("rfgsm.run-shown/1", "got one of runs show in {}: name the directory of a run"),
+        ("rfgsm.lock/1", "got one of lock in {}: pass it to rfgsm gate as --baseline"),
+    ],
+)
+def test_refuses_other_documents(run: Run, tmp_path: Path, schema: str, remedy: str) -> None:
     assert run("report", str(tmp_path / "nowhere"))[0] == 2
-    other = tmp_path / "list.json"
-    other.write_text('{"schema": "rfgsm.list/1"}', encoding="utf-8")
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({"schema": schema, "model": "mlp300"}), encoding="utf-8")
     code, _, err = run("report", str(other))
-    assert code == 2
-    assert err.startswith(
-        "rfgsm: a run must be one of rfgsm.evaluation/1, rfgsm.sweep/1, rfgsm.comparison/1, rfgsm.transfer/1, "
-        "rfgsm.training/1, rfgsm.verification/2, got rfgsm.list/1"
-    )
-    assert err.count("\n") == 1
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("rfgsm: a run must be of evaluate, sweep, compare, attack, transfer, train, verify, gate, ")
+    assert err.endswith(remedy.format(other) + "\n")
+
+
+OTHERS = {
+    "gate": "gate kept --baseline kept --json",
+    "gate-plan": "gate --plan kept --json",
+    "locked": "lock kept -o kept.lock --json",
+    "attack": "attack -m mlp300 -n 20 --save-as png -o saved --json -q",
+    "attack-check": "attack --check saved --json -q",
+    "explanation": "explain 0.37 -m mlp300 -n 20 -o explained --json -q",
+    "benchmark": "benchmark mlp300 -n 4 --rounds 1 --references none --no-memory -e 8/255 -o timed --json -q",
+}
+"""A command for each kind of document that is not a run of evaluate, sweep, compare, transfer, train or verify."""
+
+
+def test_every_document_has_a_page_and_tables(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("evaluate", "mlp300", "-n", "20", "-o", "kept", "--optimize", "none", "-q")[0] == 0
+    for kind, words in OTHERS.items():
+        code, out, _ = run(*words.split())
+        assert code == 0
+        Path(f"{kind}.json").write_text(out)
+        for place in [f"{kind}.json", *(["saved"] if kind == "attack" else [])]:
+            assert run("report", place, "-o", "page.html", "-q") == (0, "", "")
+            (data,) = re.findall(r'<script type="text/plain" id="data">([^<]*)</script>', Path("page.html").read_text())
+            found = unpack_json(data)
+            assert found.get("document", found.get("documents")) in (json.loads(out), [json.loads(out)])
+            code, table, _ = run("report", place, "--format", "markdown")
+            assert (code, bool(table)) == (0, True)
+    code, _, err = run("plot", "gate.json", "-o", "figure.png")
+    assert (code, err.rpartition(": ")[2]) == (2, "rfgsm report gate.json\n")
+    assert run(*err.split("rfgsm ")[-1].split(), "-o", "page.html", "-q") == (0, "", "")
+    assert "a page is of one gate alone, got gate among 2 runs: make a page for each" in run("report", "kept", "gate.json")[2]
+    assert run("report", "kept", "gate.json", "--format", "csv")[2].endswith("make its page: rfgsm report gate.json\n")
+    assert len(run("report", "kept", "saved", "--format", "csv")[1].splitlines()) == 3
+    for figure in ("confusion", "per-class", "gallery"):
+        assert run("plot", "saved", "--kind", figure, "-o", "figure.png", "-q")[0] == (2 if figure == "gallery" else 0)
+
+
+def test_the_page_of_saved_images_says_what_rounding_changed(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert run("attack", "-m", "mlp300", "-n", "20", "--save-as", "png", "-o", str(tmp_path / "saved"), "-q")[0] == 0
+    assert run("report", str(tmp_path / "saved"), "-o", str(page), "-q")[0] == 0
+    text = page.read_text()
+    assert "In 8 bits, robust accuracy is" in text
+    (command,) = re.findall(r"<pre data-copy><code>rfgsm (.*?)</code></pre>", text)
+    code, out, _ = run(*shlex.split(command)[:-1], str(tmp_path / "again"), "--json", "-q")
+    again, first = json.loads(out), json.loads((tmp_path / "saved" / "result.json").read_text())
+    assert code == 0
+    assert [again[key] for key in ("attack", "output", "adversarial", "rounded", "clean")] == [
+        first[key] for key in ("attack", "output", "adversarial", "rounded", "clean")
+    ]
 
 
 def test_names_an_unwritable_page(run: Run, tmp_path: Path) -> None:
