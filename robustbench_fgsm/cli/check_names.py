@@ -30,10 +30,6 @@ def check_names(command: str, arguments: Mapping[str, Any]) -> bool:
     groups = {type(value): value for value in arguments.values()}
     if groups.keys() & {OpponentOptions, BenchmarkOptions}:
         _check_opponents(groups.get(OpponentOptions) or groups[BenchmarkOptions])
-    if arguments.get("check") is not None:
-        from robustbench_fgsm.runs.directory import read_attack_json
-
-        read_attack_json(arguments["check"])
     model_options, data_options = groups.get(ModelOptions), groups.get(DataOptions)
     if model_options is not None:
         model_options.load_arguments()

@@ -81,6 +81,10 @@ def _check_saved_attack(
     directory: Path, model_options: ModelOptions, limit: int | None, output: OutputOptions, *, trust_data_code: bool
 ) -> int:
     """Verify saved images, print the result, and return the exit code."""
+    from robustbench_fgsm.runs.directory import read_attack_json
+
+    read_attack_json(directory)  # before torch is imported
+
     from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.runs.attack.replay import check_adversarial
 
