@@ -134,7 +134,7 @@ def test_out_keeps_the_result(run: Run, tmp_path: Path) -> None:
         (["--rounds", "0"], "rounds must be at least 1"),
         (["--threads", "0"], "threads must be at least 1"),
         (["--norm", "1", "--eps", "1"], "norm inf or 2"),
-        (["--levels", "most"], "optimize must be one of none, safe, max"),
+        (["--levels", "most"], "levels must be one of none, safe, max"),
         (["--eps", "8,8/255"], "all different"),
         (["--eps", "8"], "did you mean 8/255?"),
         (["--batch-size", "x"], "auto or a positive integer"),
