@@ -81,7 +81,7 @@ def take_screenshot(work: Path, file: Path) -> None:
     if chromium is None:
         return
     rfgsm(work, "report", "run", "-o", "report.html")
-    command = [chromium, "--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1280,1500"]
+    command = [chromium, "--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1280,1500", "--virtual-time-budget=9999"]
     page = (work / "report.html").as_uri()
     subprocess.run([*command, f"--screenshot={file}", page], cwd=work, capture_output=True, check=True, timeout=120)
 
