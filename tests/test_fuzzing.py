@@ -88,6 +88,7 @@ LABELS = (
     "bool",
     "too few",
 )
+UNUSABLE_OUTPUTS = ("classes", "rounded", "numpy", "none", "text", "scalar", "one row too few", "per pixel")
 OUTPUTS = (
     "logits",
     "column",
@@ -111,14 +112,7 @@ OUTPUTS = (
     "nan for some",
     "nan for all",
     "minus infinity",
-    "classes",
-    "rounded",
-    "numpy",
-    "none",
-    "text",
-    "scalar",
-    "one row too few",
-    "per pixel",
+    *UNUSABLE_OUTPUTS,
 )
 CONDUCT = (
     "plain",
@@ -166,18 +160,7 @@ UNDERSTOOD = {
 WITHOUT_ANSWER = {
     "dtype": ("complex64",),
     "labels": ("fractions", "nan", "multi-hot", "soft", "-1", "-100", "out of range", "huge", "too few"),
-    "outputs": (
-        "classes",
-        "rounded",
-        "numpy",
-        "none",
-        "text",
-        "scalar",
-        "one row too few",
-        "per pixel",
-        "nan for some",
-        "nan for all",
-    ),
+    "outputs": (*UNUSABLE_OUTPUTS, "nan for some", "nan for all"),
     "conduct": ("no gradient", "detached", "two inputs", "raises", "raises later", "raises in backward", "chance"),
 }
 """Forms for which every number without a warning is wrong."""

@@ -51,12 +51,6 @@ def diagonal(matrix: Matrix) -> Int64Array:
     return found
 
 
-def row_sums(matrix: Matrix) -> Int64Array:
-    """Return the sum (K,) of each row."""
-    found: Int64Array = np.asarray(matrix.sum(axis=1)).reshape(-1)
-    return found
-
-
 def nonzero_entries(matrix: Matrix) -> tuple[Int64Array, Int64Array, Int64Array]:
     """Return rows, columns and counts of the nonzero entries, in ascending order of row and column."""
     if not is_sparse(matrix):

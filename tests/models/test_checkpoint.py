@@ -10,7 +10,6 @@ import random
 import resource
 import struct
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -242,10 +241,9 @@ def test_a_cut_pickle_is_refused(tmp_path: Path) -> None:
 def test_a_huge_header_costs_no_resources(tmp_path: Path) -> None:
     file = tmp_path / "huge.safetensors"
     file.write_bytes(struct.pack("<Q", 10**9) + SMALLEST.read_bytes()[8:])
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ModelError, match="cannot be read"):
         read_weights(file)
-    assert time.perf_counter() - began < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
 
 
