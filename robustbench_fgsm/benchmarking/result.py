@@ -10,9 +10,8 @@ from robustbench_fgsm.benchmarking.contenders import Contender
 from robustbench_fgsm.benchmarking.peak_memory import PeakMemory
 from robustbench_fgsm.benchmarking.roofline import Roofline
 from robustbench_fgsm.benchmarking.timing import ContenderTimings, TimedTask
-from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.evaluation.document import bad_sample_reasons, bad_sample_warnings, build_document
-from robustbench_fgsm.evaluation.result_protocol import Result
+from robustbench_fgsm.evaluation.result_protocol import Measurement, Result
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.registry import RegistryEntry
 from robustbench_fgsm.short_repr import short_repr
@@ -41,7 +40,7 @@ class ContenderResult:
 
 
 @dataclass(frozen=True, repr=False)
-class Benchmark(Result):
+class Benchmark(Result, Measurement):
     """Result of `benchmark`.
 
     Attributes:
@@ -52,7 +51,6 @@ class Benchmark(Result):
     """
 
     model: ModelInfo
-    data: dict[str, Any]
     attack: AttackSpec
     batch_size: int
     rounds: int
@@ -60,11 +58,7 @@ class Benchmark(Result):
     contender_results: tuple[ContenderResult, ...]
     absent: tuple[RegistryEntry, ...]
     preflight_warnings: tuple[str, ...]
-    environment: dict[str, str | int]
-    seconds: float
     roofline: Roofline | None = None
-    bad: tuple[BadSample, ...] = ()
-    max_bad: int = 0
 
     @property
     def baseline(self) -> ContenderResult:

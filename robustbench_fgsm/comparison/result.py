@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from robustbench_fgsm.comparison.agreement import Agreement
-from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.document import (
@@ -18,7 +17,7 @@ from robustbench_fgsm.evaluation.document import (
     tally_invalid_reasons,
     tally_warnings,
 )
-from robustbench_fgsm.evaluation.result_protocol import ReportedResult
+from robustbench_fgsm.evaluation.result_protocol import Measurement, ReportedResult
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.references.registry import OwnSuccess
 from robustbench_fgsm.short_repr import short_repr
@@ -122,28 +121,18 @@ def finite_or_none(difference: float) -> float | None:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison(ReportedResult):
+class Comparison(ReportedResult, Measurement):
     """Result of `compare`: our side, the references, the candidate and the verdict."""
 
     model: ModelInfo
-    data: dict[str, Any]
     attack: AttackSpec
     ours: TimedTally
     references: tuple[ReferenceResult, ...]
     candidate: ReferenceResult | None
     diagnosis: tuple[Finding, ...]
     preflight_warnings: tuple[str, ...]
-    environment: dict[str, str | int]
-    seconds: float
-    bad: tuple[BadSample, ...] = ()
-    max_bad: int = 0
     plan: Plan = PLAIN_PLAN
     ignored: tuple[str, ...] = ()
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Return the class names in the order of the labels."""
-        return tuple(self.data["classes"])
 
     @property
     def epsilon(self) -> float:

@@ -241,22 +241,22 @@ def run_attacks(
     return [
         Evaluation(
             classifier.info,
-            data_entry,
             spec,
             total.tallies,
             total.stable,
             tuple(total.first_fooled.tolist()),
             (*warnings, *result.warnings),
-            environment,
-            seconds + result.resumed_seconds,
-            tuple(result.bad),
-            run_options.max_bad,
             plan.plan,
             total.decided_again,
             total.audit,
             *made_checks,
             total.distances,
             total.distances_stable,
+            data=data_entry,
+            environment=environment,
+            seconds=seconds + result.resumed_seconds,
+            bad=tuple(result.bad),
+            max_bad=run_options.max_bad,
         )
         for spec, total, made_checks in zip(specs, result.totals, all_checks, strict=True)
         if total.tallies[0].n

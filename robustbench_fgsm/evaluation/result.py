@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustbench_fgsm.attack.losses import CANCELLING_LOSSES, LOGIT_LOSSES
-from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
 from robustbench_fgsm.errors import SettingError
@@ -24,7 +23,7 @@ from robustbench_fgsm.evaluation.document import (
     tally_warnings,
 )
 from robustbench_fgsm.evaluation.gradient_masking import MaskingCheck
-from robustbench_fgsm.evaluation.result_protocol import ReportedResult
+from robustbench_fgsm.evaluation.result_protocol import Measurement, ReportedResult
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.audit import NO_AUDIT, AuditCounts
@@ -39,14 +38,13 @@ RATE_COLUMNS = ("clean_accuracy", "robust_accuracy", "attack_success_rate")
 
 
 @dataclass(frozen=True, repr=False)
-class Evaluation(ReportedResult):
+class Evaluation(ReportedResult, Measurement):
     """Result of one attack: settings and counts.
 
     Attributes:
         tallies: counts at each budget, in order.
         stable: counts with exact gradients on saturated images; empty if the classifier has its own loss.
         first_fooled: attacked images by the first budget of the ascending grid that fools them; last, images that no budget fools.
-        bad: unreadable samples, which no count includes; more than `max_bad` of them make the run invalid.
         plan: execution plan.
         decided_again: number of images that the plain network decided again.
         audit: images of the audit.
@@ -58,16 +56,11 @@ class Evaluation(ReportedResult):
     """
 
     model: ModelInfo
-    data: dict[str, Any]
     attack: AttackSpec
     tallies: tuple[Tally, ...]
     stable: tuple[Tally, ...]
     first_fooled: tuple[int, ...]
     preflight_warnings: tuple[str, ...]
-    environment: dict[str, str | int]
-    seconds: float
-    bad: tuple[BadSample, ...] = ()
-    max_bad: int = 0
     plan: Plan = PLAIN_PLAN
     decided_again: int = 0
     audit: AuditCounts = NO_AUDIT
@@ -77,11 +70,6 @@ class Evaluation(ReportedResult):
     distances_stable: DistanceCounts | None = None
     records: tuple[PieceRecord, ...] | None = field(default=None, compare=False)
     attack_index: int = field(default=0, compare=False)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the labels."""
-        return tuple(self.data["classes"])
 
     @property
     def n(self) -> int:

@@ -1,15 +1,40 @@
-"""Methods that every result has: short text, HTML, figure and page, all made from the JSON document of the result."""
+"""What every result has: a record of its run, and short text, HTML, figure and page, made from its JSON document."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from robustbench_fgsm.data.bad_sample import BadSample
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.document import Document
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Measurement:
+    """What a result records of its images and of its run.
+
+    Attributes:
+        data: the data set, as in the JSON document.
+        environment: versions and devices.
+        seconds: duration of the run.
+        bad: unreadable samples, which no count includes; more than `max_bad` of them make the run invalid.
+    """
+
+    data: dict[str, Any]
+    environment: dict[str, str | int]
+    seconds: float
+    bad: tuple[BadSample, ...] = ()
+    max_bad: int = 0
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the labels."""
+        return tuple(self.data["classes"])
 
 
 class Result(Protocol):

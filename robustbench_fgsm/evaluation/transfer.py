@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from robustbench_fgsm.attack.outputs import read_for_loss
-from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, describe_data
+from robustbench_fgsm.data.dataset import Batch, Dataset, describe_data
 from robustbench_fgsm.data.load import as_dataset
 from robustbench_fgsm.data.match_model import as_classifier, match_to_classifier
 from robustbench_fgsm.engine.batch_size import choose_common_batch_size
@@ -32,7 +32,7 @@ from robustbench_fgsm.evaluation.document import (
     nonfinite_output_reasons,
 )
 from robustbench_fgsm.evaluation.evaluate import check_distinct_epsilons
-from robustbench_fgsm.evaluation.result_protocol import ReportedResult
+from robustbench_fgsm.evaluation.result_protocol import Measurement, ReportedResult
 from robustbench_fgsm.evaluation.transfer_counts import TransferCounts, TransferModels, attack_transfer_piece
 from robustbench_fgsm.feature_values import FeatureArray
 from robustbench_fgsm.models.classifier import Classifier
@@ -43,7 +43,7 @@ from robustbench_fgsm.surroundings import neutral_surroundings
 
 
 @dataclass(frozen=True, repr=False)
-class Transfer(ReportedResult):
+class Transfer(ReportedResult, Measurement):
     """Result of a transfer: settings, and counts for every source and target.
 
     Attributes:
@@ -52,14 +52,9 @@ class Transfer(ReportedResult):
     """
 
     transfer_models: TransferModels
-    data: dict[str, Any]
     attack: AttackSpec
     counts: TransferCounts
     preflight_warnings: tuple[str, ...]
-    environment: dict[str, str | int]
-    seconds: float
-    bad: tuple[BadSample, ...] = ()
-    max_bad: int = 0
     common: bool = False
     per_class: bool = False
     batch_size: int = 128
@@ -305,15 +300,15 @@ def run_transfer(
     bad, resumed_seconds, memory_warnings = run_pieces(job, context.store, context.world, report_progress)
     return Transfer(
         transfer_models,
-        describe_data(data),
         spec,
         counts.sum_over_processes(context.world),
         tuple(dict.fromkeys([*warnings, *memory_warnings])),
-        describe_environment(device),
-        time.perf_counter() - started + resumed_seconds,
-        tuple(bad),
-        run_options.max_bad,
         transfer_options.common,
         transfer_options.per_class,
         size,
+        data=describe_data(data),
+        environment=describe_environment(device),
+        seconds=time.perf_counter() - started + resumed_seconds,
+        bad=tuple(bad),
+        max_bad=run_options.max_bad,
     )

@@ -115,14 +115,14 @@ def explain_spec(
     return Explanation(
         tuple(claims),
         classifier.info,
-        describe_data(data),
         spec,
         totals,
         tuple(warnings),
-        describe_environment(classifier.device),
-        time.perf_counter() - began,
-        tuple(bad),
-        run_options.max_bad,
+        data=describe_data(data),
+        environment=describe_environment(classifier.device),
+        seconds=time.perf_counter() - began,
+        bad=tuple(bad),
+        max_bad=run_options.max_bad,
     )
 
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.evaluation.document import build_document, tally_invalid_reasons, tally_warnings
-from robustbench_fgsm.evaluation.result_protocol import Result
+from robustbench_fgsm.evaluation.result_protocol import Measurement, Result
 from robustbench_fgsm.explanation.claim import FIT_CRITERION, Claim
 from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.short_repr import short_repr
@@ -150,7 +149,7 @@ class Hypothesis:
 
 
 @dataclass(frozen=True, repr=False)
-class Explanation(Result):
+class Explanation(Result, Measurement):
     """Result of `explain`: the claims, and the counts of each attack at each budget, first of the right attack.
 
     The claims are about one attack. They stand at its one budget, each under a definition of its own, or each at a budget of its
@@ -159,14 +158,9 @@ class Explanation(Result):
 
     claims: tuple[Claim, ...]
     model: ModelInfo
-    data: dict[str, Any]
     attack: AttackSpec
     tallies: Mapping[Variant, tuple[Tally, ...]]
     preflight_warnings: tuple[str, ...]
-    environment: dict[str, str | int]
-    seconds: float
-    bad: tuple[BadSample, ...] = ()
-    max_bad: int = 0
 
     @property
     def correct_tally(self) -> Tally:

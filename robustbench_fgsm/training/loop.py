@@ -118,17 +118,17 @@ def fit(
     network.load_state_dict(state.best_weights or trained.state_dict())
     return Training(
         build_trained_classifier(classifier, network, data),
-        describe_data(data),
         recipe,
         len(setup.samples.indices) - len(state.bad - setup.held_out_bad),
         tuple(state.checks),
         state.best_check,
         find_catastrophic_overfitting(state.checks, classifier.num_classes) if recipe.is_online_adversarial else None,
         state.stopped,
-        describe_environment(classifier.device),
-        time.perf_counter() - began,
-        tuple(sorted(state.bad, key=lambda found: found.path)),
-        max_bad,
+        data=describe_data(data),
+        environment=describe_environment(classifier.device),
+        seconds=time.perf_counter() - began,
+        bad=tuple(sorted(state.bad, key=lambda found: found.path)),
+        max_bad=max_bad,
     )
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from robustbench_fgsm.data.dataset import BadSample
 from robustbench_fgsm.evaluation.document import build_document
-from robustbench_fgsm.evaluation.result_protocol import ReportedResult
+from robustbench_fgsm.evaluation.result_protocol import Measurement, ReportedResult
 from robustbench_fgsm.models.classifier import ModelInfo, TorchClassifier
 from robustbench_fgsm.training.recipe import CHECKS_PER_EPOCH, TrainingRecipe
 from robustbench_fgsm.training.watch import CatastrophicOverfitting, ValidationCheck
 
 
 @dataclass(frozen=True, repr=False)
-class Training(ReportedResult):
+class Training(ReportedResult, Measurement):
     """A trained classifier and the record of its training.
 
     Args:
@@ -26,17 +25,12 @@ class Training(ReportedResult):
     """
 
     classifier: TorchClassifier
-    data: dict[str, Any]
     recipe: TrainingRecipe
     n: int
     checks: tuple[ValidationCheck, ...]
     best: int | None
     overfitting: CatastrophicOverfitting | None
     stopped: bool
-    environment: dict[str, str | int]
-    seconds: float
-    bad: tuple[BadSample, ...] = ()
-    max_bad: int = 0
 
     @property
     def model(self) -> ModelInfo:

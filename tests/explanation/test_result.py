@@ -40,7 +40,7 @@ def explanation(*texts: str, spec: AttackSpec | None = None) -> Explanation:
     tallies = {variant: (tally,) * len(spec.epsilons) for variant, tally in counts.items()}
     info, environment = ModelInfo("hand-made", "given", 0, "0" * 64), describe_environment(torch.device("cpu"))
     data = {"spec": "hand-made", "n": 100, "fingerprint": "0" * 64, "classes": ["a", "b", "c"]}
-    return Explanation(parse_claims(texts), info, data, spec, tallies, ("beware",), environment, 0.0)
+    return Explanation(parse_claims(texts), info, spec, tallies, ("beware",), data=data, environment=environment, seconds=0.0)
 
 
 def test_definitions_by_hand() -> None:

@@ -159,15 +159,15 @@ def taught() -> Document:
     )
     found = Training(
         classifier,
-        describe_data(data),
         TrainingRecipe("fgsm", 0.2, epochs=2, held_out=40),
         20,
         checks,
         3,
         find_catastrophic_overfitting(checks, 10),
         False,
-        describe_environment(classifier.device),
-        1.0,
+        data=describe_data(data),
+        environment=describe_environment(classifier.device),
+        seconds=1.0,
     )
     document: Document = json.loads(json.dumps(found.to_dict()))
     return document
