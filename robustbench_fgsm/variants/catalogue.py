@@ -312,6 +312,19 @@ MISTAKES = (
         "steps of small gradients are shorter, by a constant in the norm that divides the gradient",
         "divide the gradient of the summed loss by its norm with no constant, or by its largest magnitude first",
     ),
+    Mistake(
+        "nan-for-zero-gradient",
+        "direction",
+        "an image whose gradient is 0 comes back as NaN, which counts as a success of the attack",
+        "keep the divisor from 0: divide by norm.clamp_min(1e-12)",
+    ),
+    Mistake(
+        "nan-for-zero-epsilon",
+        "size",
+        "images come back as NaN at epsilon = 0, with which a sweep may begin",
+        "keep the divisor of the projection from 0: divide by norm.clamp_min(1e-12)",
+        harmless=True,
+    ),
     Mistake("soft-sign", "direction", "a smooth function of the gradient stands in for its sign", "take gradient.sign()"),
     Mistake("masked-pixels", "direction", "only some of the pixels are moved", "move every pixel by epsilon"),
     Mistake(

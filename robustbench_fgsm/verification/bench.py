@@ -14,6 +14,7 @@ from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.verification.methods import FGSM, Method
 from robustbench_fgsm.verification.networks import (
+    ConstantOnDarkImages,
     FixedGradientNetwork,
     InfiniteGradientAtZero,
     LinearLayer,
@@ -42,6 +43,9 @@ The last of them are at 0 and 1, so that bounds that are read off the images are
 
 STILL_COLUMNS = slice(-4, -2)
 """The unseen columns that are at no bound."""
+
+ZERO_GRADIENT = "zero gradient"
+"""Call in which some images have a gradient of exactly 0."""
 
 SMALL_BATCH = 16
 LARGE_BATCH = 200
@@ -148,7 +152,8 @@ def _statistics(
     return mean, std
 
 
-def _linear(settings: BenchSettings, seed: int, shape: Shape | None = None, num_classes: int = 0) -> nn.Module:
+def linear_network(settings: BenchSettings, seed: int, shape: Shape | None = None, num_classes: int = 0) -> nn.Module:
+    """Return a linear network with random rows, whose logits at grey images are those of a fixed bias."""
     shape = shape or settings.shape
     layer = random_linear(shape, num_classes or settings.num_classes, seed, unseen_columns=UNSEEN_COLUMNS)
     network = in_pixel_space(layer, *_statistics(shape))
@@ -159,7 +164,7 @@ def _linear(settings: BenchSettings, seed: int, shape: Shape | None = None, num_
 
 def _row_calls(settings: BenchSettings) -> Iterator[BenchCall]:
     """Yield calls on linear networks with random rows, which tell loss and labels; repeated, they tell randomness and state."""
-    network, x = _linear(settings, 1), bounded_images(settings.shape, SMALL_BATCH, 1)
+    network, x = linear_network(settings, 1), bounded_images(settings.shape, SMALL_BATCH, 1)
     first = AttackCall(network, x, mixed_labels(network, x, settings.num_classes), EPSILON, seed=1)
     other = AttackCall(
         network, bounded_images(settings.shape, SMALL_BATCH, 2), (first.y + 1) % settings.num_classes, 0.0213, seed=2
@@ -174,7 +179,7 @@ def _row_calls(settings: BenchSettings) -> Iterator[BenchCall]:
     x_changed, y_changed = torch.cat([x[:half], other.x[half:]]), torch.cat([first.y[:half], other.y[half:]])
     yield BenchCall("rows, other neighbours", replace(first, x=x_changed, y=y_changed))
     yield BenchCall("rows, one image", replace(first, x=x[1:2], y=first.y[1:2]))
-    other_network = _linear(settings, 5)
+    other_network = linear_network(settings, 5)
     yield BenchCall("other network", replace(first, model=other_network, y=mixed_labels(other_network, x, settings.num_classes)))
 
 
@@ -243,7 +248,7 @@ def _opposite_corners(shape: Shape, n: int) -> Tensor:
 
 def _conduct_calls(settings: BenchSettings) -> Iterator[BenchCall]:
     """Yield calls with one tensor used twice, and with a large batch."""
-    network, x = _linear(settings, 11), bounded_images(settings.shape, SMALL_BATCH, 11)
+    network, x = linear_network(settings, 11), bounded_images(settings.shape, SMALL_BATCH, 11)
     y = mixed_labels(network, x, settings.num_classes)
     call = AttackCall(network, x, y, EPSILON, seed=6)
     yield BenchCall("one tensor", call)
@@ -264,7 +269,7 @@ def _other_shapes(settings: BenchSettings) -> Iterator[BenchCall]:
     ):
         if (classes != settings.num_classes and settings.own_classes) or (shape != settings.shape and settings.own_shape):
             continue
-        network, x = _linear(settings, 13, shape, classes), bounded_images(shape, n, 13)
+        network, x = linear_network(settings, 13, shape, classes), bounded_images(shape, n, 13)
         yield BenchCall(name, AttackCall(network, x, mixed_labels(network, x, classes), EPSILON, seed=7))
 
 
@@ -285,13 +290,19 @@ def _realistic_calls(settings: BenchSettings) -> Iterator[BenchCall]:
 
 
 def _difficult_calls(settings: BenchSettings) -> Iterator[BenchCall]:
-    """Yield a call in which float32 cross-entropy cancels, and a call with an image whose gradient is not finite."""
+    """Yield calls in which float32 cross-entropy cancels, the gradient of images is 0, and the gradient of one is not finite."""
     layer = random_linear(settings.shape, settings.num_classes, 15)
     with torch.no_grad():
         layer.weight.mul_(25)
     confident, x = in_pixel_space(layer), random_images(settings.shape, 8, 15)
     call = AttackCall(confident, x, mixed_labels(confident, x, settings.num_classes), EPSILON, seed=10)
     yield BenchCall("confident network", call, "saturated")
+    dim = in_pixel_space(ConstantOnDarkImages(random_linear(settings.shape, settings.num_classes, 18)))
+    x = random_images(settings.shape, 6, 18)
+    x[1::3] *= 0.2
+    y = mixed_labels(dim, x, settings.num_classes)
+    y[1::3] = settings.num_classes - 1
+    yield BenchCall(ZERO_GRADIENT, AttackCall(dim, x, y, EPSILON, seed=12))
     broken = in_pixel_space(InfiniteGradientAtZero(random_linear(settings.shape, settings.num_classes, 16)))
     x = random_images(settings.shape, 8, 16)
     x[3] = 0.0
@@ -300,7 +311,7 @@ def _difficult_calls(settings: BenchSettings) -> Iterator[BenchCall]:
 
 def _targeted_calls(settings: BenchSettings) -> Iterator[BenchCall]:
     """Yield calls whose labels are targets."""
-    network, x = _linear(settings, 17), bounded_images(settings.shape, SMALL_BATCH, 17)
+    network, x = linear_network(settings, 17), bounded_images(settings.shape, SMALL_BATCH, 17)
     y = mixed_labels(network, x, settings.num_classes)
     for k, name in enumerate(("targeted", "targeted, other targets")):
         yield BenchCall(name, AttackCall(network, x, (y + k) % settings.num_classes, EPSILON, targeted=True, seed=11))

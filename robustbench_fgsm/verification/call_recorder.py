@@ -69,21 +69,26 @@ class CallRecorder(nn.Module):
         self.record.forward_passes.append(own)
         logits = self.reader(self.body(x), len(x))
         own.logits = _values(logits)
-        if own.logits is not None and logits.requires_grad:
+        if logits.requires_grad:
             logits.register_hook(lambda grad: _store_gradient(own, grad))  # type: ignore[no-untyped-call]
         return logits
 
 
 def _store_gradient(own: ForwardPass, grad: Tensor) -> None:
-    own.logit_gradient = grad.detach().clone()
+    values = _values(grad)
+    if own.logits is not None and values.shape == own.logits.shape:  # jacrev brings one gradient for each class
+        own.logit_gradient = values
 
 
 def _compute_dtype(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
-def _values(x: Tensor) -> Tensor | None:
-    """Return a copy of the values; None if the tensor has none, as inside vmap."""
-    if torch._C._functorch.is_functorch_wrapped_tensor(x):
-        return None
+def _values(x: Tensor) -> Tensor:
+    """Return a copy of the values, those of all images together inside transforms of torch.func."""
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(x):
+        place = functorch.maybe_get_bdim(x) if functorch.is_batchedtensor(x) else None
+        x = functorch.get_unwrapped(x)
+        x = x if place is None else x.movedim(place, 0).flatten(0, 1)
     return x.detach().clone()

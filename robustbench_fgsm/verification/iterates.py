@@ -128,12 +128,12 @@ def smooth_paths(seen: Measured) -> dict[str, Trajectory]:
     return {name: path for name, path in seen.paths.items() if path.is_smooth}
 
 
-def reach(seen: Measured) -> float:
+def reach(method: Method, *paths: Trajectory) -> float:
     """Return the largest distance of a later iterate from its image, in the norm of the method, over epsilon."""
     most = 0.0
-    for path in smooth_paths(seen).values():
+    for path in paths:
         offset = (path.followers - path.call.x.double()).nan_to_num()
-        far = offset.abs().max() if seen.method.norm == math.inf else offset.flatten(2).norm(dim=2).max()
+        far = offset.abs().max() if method.norm == math.inf else offset.flatten(2).norm(dim=2).max()
         most = max(most, float(far) / path.call.epsilon)
     return most
 
@@ -143,6 +143,12 @@ def carries_over(seen: Measured, name: str) -> bool:
     fit, first = seen.fits[name], seen.found
     least = 1 - (MIN_MATCH if seen.paths[name].is_smooth else ROUGH_MATCH)
     return float(first.wrong[0].double().mean()) < 1 - MIN_MATCH and float(fit.wrong[0].double().mean()) > least
+
+
+def calls_with_carried_over(seen: Measured) -> list[str]:
+    """Return the calls whose first step does not follow its gradient, if they show more than another size of the step."""
+    found = [name for name in seen.fits if carries_over(seen, name)]
+    return found if {*found} - {"normalised", "size, small"} else []
 
 
 def returned_iterates(path: Trajectory, fit: Fit) -> Tensor:

@@ -12,6 +12,7 @@ from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.candidate_styles import accepts
 from robustbench_fgsm.verification.bench import BenchCall, BenchSettings, first_call
+from robustbench_fgsm.verification.method_bench import ZERO_EPSILON
 from robustbench_fgsm.verification.response import Response, respond
 
 ALTERNATIVES = (
@@ -50,9 +51,10 @@ class Limitation:
 def find_limitations(
     candidate: Candidate, responses: Sequence[Response], settings: BenchSettings, time_limit: float
 ) -> list[Limitation]:
-    """Return what the candidate could not run; a call whose gradient is not finite may raise."""
+    """Return what the candidate could not run; calls whose gradient is not finite, or whose budget is 0, may raise."""
     failed = [response for response in responses if response.observed.failure and response.bench_call.rule != "not finite"]
-    failed = [response for response in failed if not response.observed.failure.startswith("must ") or response.name in GROUPS]
+    failed = [one for one in failed if not one.observed.failure.startswith("must ") or one.name in GROUPS]
+    failed = [one for one in failed if one.name != ZERO_EPSILON or one.observed.failure.startswith("takes longer")]
     if not failed:
         return []
     if failed[0].observed.failure.startswith("takes longer"):

@@ -16,9 +16,12 @@ from robustbench_fgsm.verification.bench import (
     SMALL_BATCH,
     STATISTICS,
     UNSEEN_COLUMNS,
+    ZERO_GRADIENT,
     BenchCall,
     BenchSettings,
+    bounded_images,
     build_calls,
+    linear_network,
     mixed_labels,
     random_images,
 )
@@ -40,15 +43,35 @@ LONG = 20
 ROUGH_AMPLITUDE = 8.0
 """Weight of the waves at which the loss rises and falls from step to step."""
 
-SHARED_CALLS = ("magnitudes", "size, tiny", "batch norm and dropout", "transformer", "2 classes", "grey images", "oblong images")
+SHARED_CALLS = (
+    "magnitudes",
+    "size, tiny",
+    "batch norm and dropout",
+    "transformer",
+    "2 classes",
+    "grey images",
+    "oblong images",
+    ZERO_GRADIENT,
+)
 """Calls of the bench for FGSM that measure attacks of several steps too."""
+
+ZERO_EPSILON = "size, zero"
+"""Call with a budget of 0, which a candidate may refuse."""
+
+SMALL_SHARE = 5e-3
+"""Share of the usual budget at which constants in radius and size show; float32 images still tell its steps."""
 
 
 def build_method_calls(settings: BenchSettings, method: Method, *, targeted: bool) -> list[BenchCall]:
     """Return the calls in order; targeted calls only for a candidate that offers them."""
     again = "one tensor, other labels"
     calls = [BenchCall(name, call, tensor_of="one tensor" if name == again else "") for name, call in _wave_calls(settings, method)]
-    calls += [_in_norm(one, method) for one in build_calls(settings, targeted=False) if one.name in SHARED_CALLS]
+    calls += [_for_method(one, method) for one in build_calls(settings, targeted=False) if one.name in SHARED_CALLS]
+    network, x = linear_network(settings, 19), bounded_images(settings.shape, SMALL_BATCH // 2, 19)
+    small = AttackCall(
+        network, x, mixed_labels(network, x, settings.num_classes), _budget(method, settings.shape, SMALL_SHARE), seed=13
+    )
+    calls += [BenchCall("size, small", small), BenchCall(ZERO_EPSILON, replace(small, epsilon=0.0))]
     if targeted:
         network, x, y = wave_batch(settings, 21, n=SMALL_BATCH // 2)
         y = (network(x).argmax(1) + 1 + torch.arange(len(x)) % (settings.num_classes - 1)) % settings.num_classes
@@ -61,8 +84,11 @@ def _budget(method: Method, shape: Shape, share: float = 1.0) -> float:
     return share * (EPSILON if method.norm == math.inf else L2_EPSILON * math.sqrt(math.prod(shape) / 3072))
 
 
-def _in_norm(bench_call: BenchCall, method: Method) -> BenchCall:
-    """Return a call of the bench for FGSM with a budget in the norm of the method."""
+def _for_method(bench_call: BenchCall, method: Method) -> BenchCall:
+    """Return a call of the bench for FGSM with a budget in the norm of the method, and with images that tell iterates apart."""
+    if bench_call.name == "magnitudes":
+        x = bench_call.call.x
+        bench_call = replace(bench_call, call=replace(bench_call.call, x=bounded_images(tuple(x.shape[1:]), len(x), 20)))  # type: ignore[arg-type]
     if method.norm == math.inf or bench_call.name == "size, tiny":
         return bench_call
     call = bench_call.call

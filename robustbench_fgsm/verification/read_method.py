@@ -15,6 +15,7 @@ from robustbench_fgsm.verification.response import Response
 from robustbench_fgsm.verification.stages.batch import batch_observations
 from robustbench_fgsm.verification.stages.conduct import EXPECTED as EXPECTED_CONDUCT
 from robustbench_fgsm.verification.stages.conduct import Observation, side_effects
+from robustbench_fgsm.verification.stages.failures import nan_for_zero_epsilon, with_failures
 from robustbench_fgsm.verification.stages.loss import EXPECTED_LABELS, EXPECTED_LOSS, read_heard_loss
 from robustbench_fgsm.verification.stages.output import read_output
 from robustbench_fgsm.verification.stages.projection import read_projection
@@ -40,6 +41,7 @@ def read_method_stages(
         found = [*_loss(seen), read_step_direction(seen), read_step_size(seen), read_iterate_clip(seen)]
         wrong_stages = {one.stage for one in found if one.verdict == "wrong"}
         found += [read_returned_iterate(seen, output), read_projection(seen, wrong_stages), start]
+    found = with_failures(found, responses)
     found = [accept(one) if one.cause in expect and one.cause is not None else one for one in found]
     causes = {one.cause for one in found if one.verdict == "wrong"}
     listed: dict[str | None, str] = {}
@@ -70,6 +72,8 @@ def _harmless(method: Method, responses: Sequence[Response], expect: Collection[
         for cause, text in response.observed.side_effects.items():
             if cause in ids:
                 found.setdefault(cause, f"in call `{response.name}` {text}")
+    if (text := nan_for_zero_epsilon(responses)) and "nan-for-zero-epsilon" in ids:
+        found["nan-for-zero-epsilon"] = text
     yield from (Observation(cause, text) for cause, text in found.items())
 
 

@@ -210,10 +210,12 @@ def judge(bench_call: BenchCall, observed: ObservedCall, images: Tensor) -> Resp
 def _judge_iterates(bench_call: BenchCall, observed: ObservedCall, images: Tensor) -> Response:
     """Compare each iterate that was heard with the one that follows by the method's definition."""
     method, dtype = bench_call.method, str(getattr(observed.returned, "dtype", ""))
+    x, known = bench_call.call.x, torch.ones_like(images, dtype=torch.bool)
+    if not bench_call.call.epsilon:
+        return Response(bench_call, observed, images, dtype, x, known, (images - x).abs() > TOLERANCE)
     path = read_trajectory(bench_call.call, observed.forward_passes, images)
     if path is None:
-        known = torch.ones_like(images, dtype=torch.bool)
-        return Response(bench_call, observed, images, dtype, bench_call.call.x, known, known)
+        return Response(bench_call, observed, images, dtype, x, known, known)
     fit: Fit = fit_rule(path, method, rule_of(method), method.size_at(bench_call.call.epsilon))
     return Response(bench_call, observed, images, dtype, bench_call.call.x, fit.counted.any(0), fit.wrong.any(0), path=path)
 

@@ -24,7 +24,7 @@ from robustbench_fgsm.variants.catalogue import MISTAKE_BY_ID
 from robustbench_fgsm.verification.bench import BenchCall, BenchSettings, build_calls
 from robustbench_fgsm.verification.evidence import Evidence
 from robustbench_fgsm.verification.images import OWN_CALL, read_own_calls
-from robustbench_fgsm.verification.limitations import GROUPS, find_limitations, find_normalisation, find_other_style
+from robustbench_fgsm.verification.limitations import find_limitations, find_normalisation, find_other_style
 from robustbench_fgsm.verification.method_bench import build_method_calls
 from robustbench_fgsm.verification.methods import FGSM, parse_method
 from robustbench_fgsm.verification.read_method import read_method_stages
@@ -35,6 +35,7 @@ from robustbench_fgsm.verification.sandbox import mark_gradients
 from robustbench_fgsm.verification.stages.clip import read_clip
 from robustbench_fgsm.verification.stages.conduct import Observation, harmless_observations, read_conduct
 from robustbench_fgsm.verification.stages.direction import read_direction
+from robustbench_fgsm.verification.stages.failures import with_failures
 from robustbench_fgsm.verification.stages.loss import read_loss
 from robustbench_fgsm.verification.stages.output import read_output
 from robustbench_fgsm.verification.stages.randomness import read_randomness
@@ -216,13 +217,13 @@ def read_stages(
     """Return the reading of each stage in order, what is wrong with the conduct, and what is harmless."""
     evidence = Evidence.of(responses)
     randomness = read_randomness(evidence)
-    output = _with_failures(read_output(evidence), responses)
+    output = read_output(evidence)
     direction = read_direction(evidence)
     loss = read_loss(evidence)
     clip, steps = read_clip(evidence, direction), read_steps(evidence, direction)
     size = read_size(evidence, direction, clip)
     direction = _with_sense(direction, loss.descends, evidence)
-    found = [loss.loss, loss.labels, direction, size, clip, output, steps, randomness]
+    found = with_failures([loss.loss, loss.labels, direction, size, clip, output, steps, randomness], responses)
     own = read_own_calls(evidence)
     found = [own.get(reading.stage, reading) if reading.verdict == "unmeasured" else reading for reading in found]
     accepted = [reading for reading in found if reading.cause is not None and reading.cause in expect]
@@ -247,21 +248,3 @@ def _with_sense(direction: Reading, descends: bool, evidence: Evidence) -> Readi
         return direction
     text = "the sign, also for targets: a targeted attack climbs the loss of the target"
     return wrong("direction", "targeted-as-untargeted", text, direction.expected, opposite_share=round(opposite, 4))
-
-
-def _with_failures(output: Reading, responses: Sequence[Response]) -> Reading:
-    """Return the output as wrong if what came back was no batch of images, other than from calls that limit what was verified."""
-    refused = [response for response in responses if response.observed.failure.startswith("must ") and response.name not in GROUPS]
-    if not refused:
-        return output
-    text = refused[0].observed.failure
-    shape, given = tuple(getattr(refused[0].observed.returned, "shape", ())), tuple(refused[0].call.x.shape)
-    cause = "misaligned-images" if shape[1:] == given[1:] and shape[:1] != given[:1] else None
-    many = f"{len(refused)} of {len(responses)} calls" if len(refused) > 1 else f"call `{refused[0].name}`"
-    return wrong(
-        "output",
-        cause,
-        f"in {many} the candidate {text}",
-        "float images in the shape of x",
-        "return one float tensor or array in the shape of x, with finite numbers",
-    )

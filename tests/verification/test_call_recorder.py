@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call, jacrev, vmap
 from torch.func import grad as gradient_of
 
 from robustbench_fgsm.verification.call_recorder import CallRecorder
@@ -45,13 +45,25 @@ def test_knows_the_precision_of_autocast(recorder: CallRecorder) -> None:
     assert recorder.record.forward_passes[0].dtype == torch.bfloat16
 
 
-def test_hears_no_values_inside_vmap(recorder: CallRecorder) -> None:
+@pytest.mark.parametrize("in_vmap", [True, False])
+def test_hears_all_images_inside_transforms(recorder: CallRecorder, *, in_vmap: bool) -> None:
     weights: dict[str, torch.Tensor] = dict(recorder.named_parameters())
+    x = torch.rand(3, 4)
 
-    def loss(x: torch.Tensor) -> torch.Tensor:
-        total: torch.Tensor = functional_call(recorder, weights, (x[None],)).sum()
+    def loss(images: torch.Tensor) -> torch.Tensor:
+        total: torch.Tensor = functional_call(recorder, weights, (images[None] if in_vmap else images,)).square().sum()
         return total
 
-    assert vmap(gradient_of(loss))(torch.ones(3, 4)).shape == (3, 4)
-    assert recorder.record.forward_passes[0].inputs is None
+    found = vmap(gradient_of(loss))(x) if in_vmap else gradient_of(loss)(x)
+    (forward_pass,) = recorder.record.forward_passes
+    assert forward_pass.inputs is not None
+    assert forward_pass.logits is not None
+    assert forward_pass.logit_gradient is not None
+    assert torch.equal(forward_pass.inputs, x)
+    torch.testing.assert_close(forward_pass.logit_gradient, 2 * forward_pass.logits)
+    torch.testing.assert_close(found, forward_pass.logit_gradient @ weights["body.1.weight"])
+
+
+def test_hears_no_gradient_of_each_class(recorder: CallRecorder) -> None:
+    assert jacrev(recorder)(torch.ones(2, 4)).shape == (2, 3, 2, 4)
     assert recorder.record.forward_passes[0].logit_gradient is None

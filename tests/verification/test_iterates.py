@@ -19,12 +19,12 @@ def test_a_right_attack_is_explained() -> None:
     assert not seen.is_alone
     assert moves(seen)
     assert climbs(seen.main, seen.found)
-    assert reach(seen) == pytest.approx(1.0, rel=1e-4)
+    assert reach(PGD, seen.main) == pytest.approx(1.0, rel=1e-4)
     assert bool((returned_iterates(seen.main, seen.found) == 10).all())
 
 
 def test_the_reach_is_that_of_the_images() -> None:
-    assert reach(measured_iterates(ball_around_the_iterate, PGD)) == pytest.approx(2.5, rel=1e-3)
+    assert reach(PGD, measured_iterates(ball_around_the_iterate, PGD).main) == pytest.approx(2.5, rel=1e-3)
 
 
 def test_a_descent_does_not_climb() -> None:

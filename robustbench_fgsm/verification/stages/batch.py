@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from robustbench_fgsm.verification.evidence import Evidence
-from robustbench_fgsm.verification.iterates import Measured, carries_over, smooth_paths, stops_early
+from robustbench_fgsm.verification.iterates import Measured, calls_with_carried_over, smooth_paths, stops_early
 from robustbench_fgsm.verification.response import Response
 from robustbench_fgsm.verification.stages.conduct import Observation
 from robustbench_fgsm.verification.trajectory import TOLERANCE
@@ -24,7 +24,7 @@ def batch_observations(seen: Measured | None, evidence: Evidence, causes: Collec
                 many = len(bad[0].counts)
                 text = f"the batch stops after {int(bad[0].counts.max())} steps, while {left} of {many} images are not fooled"
                 yield Observation("stops-with-first-image", text)
-        carried = [name for name in seen.fits if seen.is_explained and name != "normalised" and carries_over(seen, name)]
+        carried = calls_with_carried_over(seen) if seen.is_explained else []
         if carried and not causes:
             cause = "momentum-carried-over" if seen.method.uses_momentum else "stale-gradient"
             share = 100 * float(seen.fits[carried[0]].wrong[0].double().mean())

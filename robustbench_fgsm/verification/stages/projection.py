@@ -12,7 +12,7 @@ from robustbench_fgsm.verification.iterates import (
     ROUGH_MATCH,
     SAME_SIZE,
     Measured,
-    carries_over,
+    calls_with_carried_over,
     moves,
     reach,
     returned_iterates,
@@ -44,7 +44,7 @@ def read_projection(seen: Measured, wrong_stages: Collection[str] = ()) -> Readi
         return wrong("steps", "iterates-on-first-gradient", text, expected, **numbers)
     if (found := _step_count(seen, expected, numbers)) is not None:
         return found
-    distance = reach(seen)
+    distance = reach(method, *smooth_paths(seen).values())
     numbers["reach"] = rounded(distance)
     if not seen.is_explained:
         share = 100 * (1 - seen.found.inner_share)
@@ -61,6 +61,7 @@ def read_projection(seen: Measured, wrong_stages: Collection[str] = ()) -> Readi
         name, fit = min(bad.items(), key=lambda item: item[1].inner_share)
         share = 100 * (1 - fit.inner_share)
         text = f"as defined in call `{next(iter(seen.paths))}`, but {share:.1f} % of the pixels differ in call `{name}`"
+        text += f", where iterates reach {reach(method, seen.paths[name]):.3g} times epsilon"
         return wrong("steps", None, text, expected, "compare the steps of this call with the definition", **numbers)
     momentum = f"; momentum of gradients over their L1 norms, decay {seen.rule.decay:.3g}" if method.uses_momentum else ""
     count = "one" if method.steps == 1 else f"{method.steps}, each from the last iterate"
@@ -72,7 +73,7 @@ def _excused_calls(seen: Measured, bad: dict[str, Fit], wrong_stages: Collection
     """Return True if another stage explains the calls in which steps differ."""
     made_for = {"clip": "levels", "size": "normalised"}
     known = {name for stage, name in made_for.items() if stage in wrong_stages}
-    known |= {name for name in bad if carries_over(seen, name)}
+    known |= {*calls_with_carried_over(seen)}
     return bad.keys() <= known
 
 
