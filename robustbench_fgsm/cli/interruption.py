@@ -1,4 +1,4 @@
-"""Interrupt the program by SIGINT or SIGTERM: the first signal ends the command in order, a second one ends the program at once."""
+"""Interrupt the program by a signal: the first signal ends the command in order, a second one ends the program at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from robustbench_fgsm.errors import EXIT_INTERRUPTED
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that interrupt; Windows has no SIGHUP, which a terminal sends that is closed."""
+
 MESSAGE = "rfgsm: interrupted\n"
 IMPORT_SYSTEM = "<frozen importlib"
 """Beginning of the file name of each function of Python's import system."""
@@ -110,5 +112,6 @@ def _ignore_signals() -> None:
 
 
 def _leave_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)

@@ -6,19 +6,17 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from io import TextIOWrapper
 from pathlib import Path
-from typing import IO
 
-from robustbench_fgsm.errors import ResourceError
-from robustbench_fgsm.files.regular_files import open_to_append
+from robustbench_fgsm.files.regular_files import append, open_to_write, translate_os_errors
 from robustbench_fgsm.printable_text import printable
 
 LOG_DIR_OPTION = "--log-dir"
 FLAG_LETTERS = "qjh"
 """Options of one letter that take no value."""
 
-_streams: list[IO[str]] = []
+_logs: dict[int, Path] = {}
+"""Path of each open log, by its descriptor."""
 
 
 def process_rank() -> int:
@@ -30,37 +28,36 @@ def process_rank() -> int:
 def open_log(args: Sequence[str]) -> Iterator[None]:
     """Open the log of this process in the directory that --log-dir names, if any; `write` appends to it.
 
-    Raises ResourceError if the file cannot be written.
+    Raises ResourceError if the file cannot be written, as `write` does.
     """
-    place = path_after(args, LOG_DIR_OPTION)
-    if place is None:
+    directory = path_after(args, LOG_DIR_OPTION)
+    if directory is None:
         yield
         return
+    place = directory / f"rank-{process_rank():05d}.log"
+    with translate_os_errors(place):
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = open_to_write(place, append=True)
+    _logs[descriptor] = place
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        stream = TextIOWrapper(open_to_append(place / f"rank-{process_rank():05d}.log"), encoding="utf-8", line_buffering=True)
-    except OSError as error:
-        raise ResourceError(
-            f"{LOG_DIR_OPTION} must be a directory that can be written, got {place} ({error.strerror}): choose another"
-        ) from error
-    with stream:
-        _streams.append(stream)
-        try:
-            yield
-        finally:
-            _streams.remove(stream)
+        yield
+    finally:
+        del _logs[descriptor]
+        os.close(descriptor)
 
 
 def is_open() -> bool:
     """Return True if a log is open."""
-    return bool(_streams)
+    return bool(_logs)
 
 
 def write(text: str) -> None:
     """Append the lines of the text to the log, if one is open."""
     now = datetime.now().astimezone().isoformat(timespec="milliseconds")
-    for stream in _streams:
-        stream.writelines(f"{now} rank {process_rank()}: {printable(line)}\n" for line in text.splitlines())
+    lines = "".join(f"{now} rank {process_rank()}: {printable(line)}\n" for line in text.splitlines())
+    for descriptor, place in _logs.items():
+        with translate_os_errors(place):
+            append(descriptor, lines.encode(errors="backslashreplace"))
 
 
 def path_after(args: Sequence[str], *options: str) -> Path | None:

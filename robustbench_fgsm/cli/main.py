@@ -6,6 +6,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -42,6 +43,7 @@ from robustbench_fgsm.errors import (
     first_line,
     is_out_of_memory,
 )
+from robustbench_fgsm.files.regular_files import DISK_ERRORS, disk_error, is_present
 from robustbench_fgsm.printable_text import printable
 from robustbench_fgsm.user_code import find_user_frame, place_text
 
@@ -137,7 +139,6 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 def _interruption_message(words: list[str]) -> str:
     """Return how an interrupted command continues, if it keeps its work."""
-    from robustbench_fgsm.files.regular_files import is_present
     from robustbench_fgsm.runs.directory import MANIFEST_FILE
 
     place = Path(words[2]) if words[:2] == ["runs", "resume"] and len(words) > 2 else log.path_after(words, "--out", "-o")
@@ -162,9 +163,20 @@ def _foresee(error: BaseException) -> RfgsmError | None:
             ResourceError(f"memory must be enough, got too little ({first_line(error)}): pass --batch-size 1"), error
         )
     if find_user_frame(error) is None:
-        return None
+        return _foresee_disk_error(error)
     text = f"your code must run without an error, it raised {describe_error(error)}{place_text(error)}: fix it, or pass --debug"
     return _with_cause(InputError(text), error)
+
+
+def _foresee_disk_error(error: BaseException | None) -> ResourceError | None:
+    """Return the error of a library whose files, such as those of a cache, cannot be written; None for another error."""
+    if not isinstance(error, OSError):
+        return None
+    if "usable temporary directory" in str(error):
+        return ResourceError("temporary files must have a directory that can be written, got none: set TMPDIR to such a directory")
+    if error.errno in DISK_ERRORS:
+        return disk_error(error.filename or "the disk", error)
+    return _foresee_disk_error(error.__context__)
 
 
 def _with_cause(error: RfgsmError, cause: BaseException) -> RfgsmError:
@@ -197,7 +209,8 @@ def _run_and_log(args: list[str]) -> int | None:
     try:
         code: int | None = app(args, prog_name="rfgsm", standalone_mode=False)
     except BaseException as error:
-        log.write("".join(traceback.format_exception(error)))
+        with suppress(ResourceError):  # of the log itself, which this error may be about
+            log.write("".join(traceback.format_exception(error)))
         raise
     log.write(f"exit code {code or 0}")
     return code

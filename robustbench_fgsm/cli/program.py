@@ -8,7 +8,8 @@ import signal
 
 def run_program() -> None:
     """Run `rfgsm` with the words of the command line, and exit with its code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, signal.SIGINT)  # Windows has no SIGHUP
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: os._exit(130))  # until the handlers are imported
 

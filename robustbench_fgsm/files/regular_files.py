@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -24,6 +25,11 @@ MAX_TEXT_BYTES = 2**26
 
 MAX_EXPANSION, MAX_SMALL_EXPANSION, SMALL_BYTES = 100, 1000, 2**26
 """Bytes that one byte of an archive may unpack to, and more for an archive that unpacks to few bytes."""
+
+FULL_ERRORS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""Errors of a disk without space, or of a user whose share of the disk is used up."""
+
+DISK_ERRORS = (*FULL_ERRORS, errno.EIO, errno.EROFS)
 
 FILE_KINDS = {
     stat.S_IFDIR: "directory",
@@ -83,9 +89,30 @@ def open_to_write(file: Path, *, append: bool = False, create: bool = True) -> i
     return _open_regular(file, flags | (os.O_CREAT if create else 0), single=True)
 
 
-def open_to_append(file: Path) -> BufferedWriter:
-    """Open a regular file, made if it is missing, to write bytes behind its end; raise as `open_to_write` does."""
-    return os.fdopen(open_to_write(file, append=True), "ab")
+def append(descriptor: int, content: bytes) -> None:
+    """Write bytes behind the end of an open file; restore the file, and raise OSError, if this fails."""
+    before = os.fstat(descriptor).st_size
+    try:
+        written = os.write(descriptor, content)
+        while written < len(content):
+            written += os.write(descriptor, content[written:])
+    except OSError:
+        os.ftruncate(descriptor, before)
+        raise
+
+
+def append_bytes(file: Path, content: bytes) -> None:
+    """Append bytes to a regular file, made if it is missing, and flush them to disk.
+
+    Raises ResourceError, and restores the file, if this fails; else as `open_to_write` does.
+    """
+    with translate_os_errors(file):
+        descriptor = open_to_write(file, append=True)
+        try:
+            append(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def create_file(file: Path) -> BufferedWriter:
@@ -169,9 +196,13 @@ def translate_os_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ResourceError(
-            f"{path} must be writable, got {error.strerror or error}: free some space or choose another directory"
-        ) from error
+        raise disk_error(path, error) from error
+
+
+def disk_error(path: object, error: OSError) -> ResourceError:
+    """Return the error for a path that cannot be written."""
+    remedy = "free some space or choose another directory" if error.errno in FULL_ERRORS else "choose another directory"
+    return ResourceError(f"{path} must be writable, got {error.strerror or error}: {remedy}")
 
 
 def _open_regular(file: Path, flags: int, *, single: bool = False, follow_links: bool = False) -> int:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from robustbench_fgsm.evaluation.document import Document
-from robustbench_fgsm.files.regular_files import open_to_append, translate_os_errors
+from robustbench_fgsm.files.regular_files import append_bytes
 from robustbench_fgsm.printable_text import printable_lines
 from robustbench_fgsm.report.tables.text import epsilon_text
 
@@ -41,8 +41,7 @@ def _escape(text: str, others: str = "") -> str:
 def append_job_summary(markdown: str) -> None:
     """Append Markdown to the summary of the job, if GITHUB_STEP_SUMMARY names its file."""
     if place := os.environ.get(SUMMARY_VARIABLE):
-        with translate_os_errors(Path(place)), open_to_append(Path(place)) as stream:
-            stream.write(f"{markdown.rstrip()}\n\n".encode())
+        append_bytes(Path(place), f"{markdown.rstrip()}\n\n".encode())
 
 
 def gate_badge(document: Document) -> Document:

@@ -37,6 +37,12 @@ MISSING = object()
 NAMED_DIFFERENCES = 3
 """Different settings that an error names."""
 
+ALWAYS_RECORDED = ("torch", "architecture_sha256")
+"""Settings of every run that older versions did not record. What such a run measured is never continued, because it may differ."""
+
+NOTHING = "nothing"
+"""Text of a setting that one of two runs lacks."""
+
 CONSEQUENCES = ("sha256", "fingerprint", "parameters", "content", "sample", "hash", "piece_size")
 """Ends of the keys of settings that follow from others; an error names them last."""
 
@@ -168,13 +174,14 @@ class RunDirectory:
         if self.settings.keys() - recorded.keys() and is_present(self.path / RESULT_FILE):  # an older version wrote it
             recorded = settings_in_result(read_json(self.path / RESULT_FILE)) | recorded
         self.settings = replace_outputs(self.settings, recorded)
-        if "torch" in self.settings.keys() - recorded.keys():
-            raise RunError(
-                f"--out must hold a run that records its PyTorch version, got {self.path}, an unfinished run of an older version: "
-                "choose another directory"
-            )
         if recorded != self.settings:
             found_changes = sorted(json_differences(recorded, self.settings), key=lambda one: one[0].endswith(CONSEQUENCES))
+            for key, there, _ in found_changes:
+                if there == NOTHING and key.rpartition(".")[2] in ALWAYS_RECORDED:
+                    raise RunError(
+                        f"--out must hold a run that records {key}, got {self.path} of an older version: "
+                        "run the command again with another directory"
+                    )
             changes = "; ".join(f"{key} {there} there, {now} now" for key, there, now in found_changes[:NAMED_DIFFERENCES])
             if len(found_changes) > NAMED_DIFFERENCES:
                 changes += f"; and {len(found_changes) - NAMED_DIFFERENCES} more"
@@ -196,7 +203,7 @@ class RunDirectory:
                 for place in self.path.iterdir():
                     if pattern.fullmatch(place.name):
                         place.unlink()
-            sync_directory(self.path)
+                sync_directory(self.path)
         self.write_manifest(self._manifest)
         self.world.barrier()
 
@@ -329,5 +336,5 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 
 
 def _truncated_json(value: object) -> str:
-    text = "nothing" if value is MISSING else json.dumps(value)
+    text = NOTHING if value is MISSING else json.dumps(value)
     return text if len(text) <= 40 else text[:39] + "…"

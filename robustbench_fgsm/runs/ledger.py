@@ -15,7 +15,7 @@ import numpy as np
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.errors import RunError
 from robustbench_fgsm.files.atomic_files import sync_directory
-from robustbench_fgsm.files.regular_files import is_directory, open_to_read, open_to_write, translate_os_errors
+from robustbench_fgsm.files.regular_files import append, is_directory, open_to_read, open_to_write, translate_os_errors
 from robustbench_fgsm.runs.directory import read_manifest_json, settings_in_manifest
 from robustbench_fgsm.runs.piece_format import decode_piece, encode_piece, scan_records
 from robustbench_fgsm.runs.record_schema import RecordOrigin, RecordSchema
@@ -143,7 +143,7 @@ class LedgerStore:
             if self._descriptor is None:
                 self._descriptor = open_to_write(self._place, append=True)
                 sync_directory(self._directory)
-            _append(self._descriptor, encode_piece(record, self.ledger.schema.run))
+            append(self._descriptor, encode_piece(record, self.ledger.schema.run))
             if time.monotonic() - self._synced > SYNC_INTERVAL:
                 self._sync()
 
@@ -159,14 +159,3 @@ class LedgerStore:
         if self._descriptor is not None:
             os.fsync(self._descriptor)
             self._synced = time.monotonic()
-
-
-def _append(descriptor: int, content: bytes) -> None:
-    before = os.fstat(descriptor).st_size
-    try:
-        written = os.write(descriptor, content)
-        while written < len(content):
-            written += os.write(descriptor, content[written:])
-    except OSError:
-        os.ftruncate(descriptor, before)
-        raise

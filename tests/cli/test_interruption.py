@@ -36,7 +36,7 @@ def work(number: signal.Signals) -> None:
         sum(range(1000))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_the_first_signal_raises(number: signal.Signals) -> None:
     before = signal.signal(number, signal.default_int_handler)  # pytest may have been started with SIGINT ignored
     try:
@@ -48,7 +48,7 @@ def test_the_first_signal_raises(number: signal.Signals) -> None:
         signal.signal(number, before)
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("body", BODIES)
 def test_ends_at_once(tmp_path: object, body: str, name: str) -> None:
     with open(f"{tmp_path}/sender.py", "w") as module:  # noqa: PTH123

@@ -24,6 +24,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 PAIRS = [
     (signal.SIGTERM,),
     (signal.SIGINT,),
+    (signal.SIGHUP,),
     (signal.SIGINT, signal.SIGINT),
     (signal.SIGTERM, signal.SIGTERM),
     (signal.SIGINT, signal.SIGTERM) * 5,

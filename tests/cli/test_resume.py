@@ -80,6 +80,21 @@ def test_resumes_a_training(run: Run, tmp_path: Path, monkeypatch: pytest.Monkey
     assert "After each epoch" in run("runs", "show", stopped)[1]
 
 
+def test_a_run_of_an_older_version_is_refused(run: Run, tmp_path: Path) -> None:
+    """Its manifest does not say which network it measured; the remedy of the message works."""
+    words, old = shlex.split("evaluate --model mlp300 --limit 40 --batch-size 16 --quiet --out"), tmp_path / "old"
+    first = document(run, "evaluation", *words, str(old))
+    manifest = json.loads((old / "manifest.json").read_text())
+    del manifest["model"]["architecture_sha256"]
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    (old / "result.json").unlink()
+    line = f"rfgsm: --out must hold a run that records model.architecture_sha256, got {old} of an older version: "
+    line += "run the command again with another directory\n"
+    assert run(*words, str(old)) == (2, "", line)
+    assert run("runs", "resume", str(old), "--quiet") == (2, "", line)
+    assert untimed(document(run, "evaluation", *words, str(tmp_path / "new"))) == untimed(first)
+
+
 def test_does_not_resume_a_comparison(run: Run, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps({"command": "compare"}))
     code, out, err = run("runs", "resume", str(tmp_path))

@@ -12,6 +12,7 @@ import pytest
 
 from robustbench_fgsm.errors import DataError, FileError, UnsafeError
 from robustbench_fgsm.files.regular_files import (
+    append_bytes,
     check_not_a_link,
     check_regular_file,
     check_run_files,
@@ -22,7 +23,6 @@ from robustbench_fgsm.files.regular_files import (
     is_file,
     is_present,
     max_unpacked_bytes,
-    open_to_append,
     open_to_read,
     open_to_write,
     read_bytes,
@@ -125,8 +125,7 @@ def test_names_a_file_that_the_user_must_correct(tmp_path: Path) -> None:
 
 def test_appends_to_a_file(tmp_path: Path) -> None:
     for line in (b"one\n", b"two\n"):
-        with open_to_append(tmp_path / "file") as stream:
-            stream.write(line)
+        append_bytes(tmp_path / "file", line)
     assert (tmp_path / "file").read_bytes() == b"one\ntwo\n"
 
 

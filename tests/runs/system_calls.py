@@ -1,4 +1,4 @@
-"""Run a command in a process that is killed, or finds the disk full, at the N-th system call that changes a directory."""
+"""Run a command in a process that is killed, or whose disk fails, at the N-th system call that changes a directory."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from safetensors import SafetensorError
 
 from robustbench_fgsm.cli.main import main
 from robustbench_fgsm.files import array_files
@@ -20,6 +21,11 @@ NAMES = ("write", "fsync", "rename", "replace", "unlink", "remove", "rmdir", "mk
 FAILING = ("write", "fsync")
 """Calls that fail if the disk is full."""
 
+FAILING_ONCE = (*FAILING, "rename", "replace", "mkdir", "open")
+"""Calls that fail once, with an error of the disk."""
+
+DISK_ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS")
+
 CHANGING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 KILLED = 137
 
@@ -27,7 +33,8 @@ KILLED = 137
 class SystemCalls:
     """Calls that change files below a directory, counted. The call of that number is stopped.
 
-    action: `kill` before the call (or after half of a write), `kill-after` it, or `full` to raise ENOSPC from then on.
+    action: `kill` before the call (or after half of a write), `kill-after` it, `full` to raise ENOSPC from then on, or one of
+        DISK_ERRORS to raise it once.
     """
 
     def __init__(self, directory: Path, number: int, action: str) -> None:
@@ -50,8 +57,10 @@ class SystemCalls:
         if is_last and self.action == "kill":
             half()
             os._exit(KILLED)
-        if self.number and len(self.names) >= self.number and self.action == "full" and name in FAILING:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        is_full = self.action == "full" and 0 < self.number <= len(self.names) and name in FAILING
+        if is_full or (is_last and self.action in DISK_ERRORS):
+            code = errno.ENOSPC if is_full else getattr(errno, self.action)
+            raise OSError(code, os.strerror(code))
         try:
             return call()
         finally:
@@ -73,15 +82,22 @@ class SystemCalls:
                 return int(calls.count("write", lambda: write(content), lambda: write(part)))
 
         def open_counted(file: Any, mode: str = "r", *rest: Any, **named: Any) -> Any:
-            if mode == "wb" and calls.concern(file):
-                return io.BufferedWriter(CountedFile(file, "w"))
+            if not {*"wax+"} & {*mode} or not calls.concern(file):
+                return plain_open(file, mode, *rest, **named)
+            if not isinstance(file, int):
+                self.count("open", lambda: None)
+            if mode in ("wb", "ab"):
+                return io.BufferedWriter(CountedFile(file, mode[0]))
             return plain_open(file, mode, *rest, **named)
 
         io.open = builtins.open = open_counted
         plain_save = safetensors.torch.save_file
 
         def save_counted(tensors: Any, file: Any) -> None:
-            self.count("write", lambda: plain_save(tensors, file))
+            try:
+                self.count("write", lambda: plain_save(tensors, file))
+            except OSError as error:
+                raise SafetensorError(f"Error while serializing: I/O error: {error.strerror}") from error
 
         setattr(array_files, "save_file", save_counted)  # noqa: B010  (of another type for mypy)
 
@@ -89,7 +105,8 @@ class SystemCalls:
         plain = self.plain[name]
 
         def call(where: Any, *rest: Any, **named: Any) -> Any:
-            if (name == "open" and not rest[0] & CHANGING) or not self.concern(where):
+            changes_nothing = (name == "open" and not rest[0] & CHANGING) or (name == "mkdir" and os.path.isdir(where))  # noqa: PTH112
+            if changes_nothing or not self.concern(where):
                 return plain(where, *rest, **named)
             half = (lambda: plain(where, rest[0][: len(rest[0]) // 2])) if name == "write" else lambda: None
             return self.count(name, lambda: plain(where, *rest, **named), half)

@@ -136,11 +136,14 @@ def test_rejects_the_run_of_another_command(run: Path, tmp_path: Path) -> None:
     open_run(tmp_path / "another", SETTINGS | {"command": "sweep"})
 
 
-def test_rejects_an_unfinished_run_without_a_pytorch_version(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "now"), [("torch", {"torch": "2.4.0"}), ("model.architecture_sha256", {"model": {"architecture_sha256": "a"}})]
+)
+def test_rejects_an_unfinished_run_of_an_older_version(run: Path, tmp_path: Path, key: str, now: dict[str, Any]) -> None:
     (run / RESULT_FILE).unlink()
-    with pytest.raises(RunError, match=rf"records its PyTorch version, got {run}, an unfinished run of an older version: choose"):
-        open_run(run, SETTINGS | {"torch": "2.4.0"})
-    open_run(tmp_path / "another", SETTINGS | {"torch": "2.4.0"})
+    with pytest.raises(RunError, match=rf"records {key}, got {run} of an older version: run the command again with another"):
+        open_run(run, SETTINGS | now)
+    open_run(tmp_path / "another", SETTINGS | now)
 
 
 def test_reads_a_manifest_that_it_wrote_no_second_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

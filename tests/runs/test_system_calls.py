@@ -1,4 +1,4 @@
-"""A kill or a full disk at each system call: the continued run equals the undisturbed one, and nothing is left behind."""
+"""A kill or an error of the disk at each system call: the continued run equals the undisturbed one, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.runs.system_calls import FAILING, KILLED, run_counted
+from robustbench_fgsm.cli.main import main
+from tests.runs.system_calls import DISK_ERRORS, FAILING, FAILING_ONCE, KILLED, NAMES, run_counted
 
 SMALL = "--limit 40 --batch-size 16 --quiet --json --model mlp300"
 COMMANDS = {
@@ -25,17 +26,36 @@ COMMANDS = {
     "train": "train --model mlp300 --limit 80 --batch-size 32 --epochs 1 --held-out 20 --quiet --json --out {}",
     "pages": f"evaluate {SMALL} --csv {{}}/tables --html {{}}/page.html",
     "figure": f"sweep {SMALL} --eps 4,8/255 --plot {{}}/figure.png",
+    "log": f"evaluate {SMALL} --log-dir {{}}/log --out {{}}/run --name main",
+    "explain": f"explain 0.37 {SMALL} --out {{}}",
+    "verify": "verify robustbench_fgsm:fgsm --quiet --json --csv {}/tables --plot {}/curves.svg --junit {}/verdict.xml",
+    "benchmark": f"benchmark {SMALL} --references none --levels none --rounds 1 --no-memory --out {{}}",
+    "gate": "gate RUN --baseline RUN --json --csv {}/tables --html {}/page.html --junit {}/verdict.xml --badge {}/badge.json",
+    "lock": "lock RUN --json --output {}/robustness.lock --csv {}/tables",
+    "report": "report RUN --quiet --output {}/page.html",
+    "plot": "plot RUN --quiet --output {}/figure.pdf",
+    "export": "runs show RUN --json --export {}/images.jsonl",
+    "parquet": "runs show RUN --json --export {}/images.parquet",
 }
-"""Each command writes in one directory, a run or files of their own."""
+"""Each command writes in one directory, a run or files of their own; RUN is a finished evaluation."""
 
 VARYING = ("seconds", "speedup", "checksum", "environment")
 """Keys of a document whose values differ between two runs."""
 
+HOLDING_TIMES = (".bin", ".npz", ".pt", ".html", ".log", ".xml")
+
 EVERY_CALL = os.environ.get("RFGSM_TEST_EVERY_CALL", "")
 """A file to which the number of disturbed calls is appended; without it one call of each command is disturbed."""
 
-SAMPLE = [(command, "kill") for command in COMMANDS] + [(command, "full") for command in ("attack", "transfer", "train", "pages")]
-ALL = [(command, action) for command in COMMANDS for action in ("kill", "kill-after", "full")]
+UNDISTURBED = ("log", "explain", "verify", "benchmark", "gate", "lock", "report", "plot", "export", "parquet")
+"""Commands that the sample, which is short, disturbs by an error alone."""
+
+SAMPLE = [
+    *((command, "kill") for command in COMMANDS if command not in UNDISTURBED),
+    *((command, "full") for command in ("attack", "transfer", "train", "pages")),
+    *((command, "error") for command in COMMANDS),
+]
+ALL = [(command, action) for command in COMMANDS for action in ("kill", "kill-after", "full", "error")]
 
 
 @pytest.fixture(autouse=True)
@@ -58,16 +78,16 @@ def content(out: Path) -> dict[str, Any]:
         if file.suffix == ".json":
             found[name] = without_times(json.loads(file.read_text()))
         elif file.is_file():
-            is_counted = file.suffix in (".bin", ".npz", ".pt", ".html") or file.name == ".lock"  # which hold times of their own
+            is_counted = file.suffix in HOLDING_TIMES or file.name == ".lock"
             found[name] = None if is_counted else file.read_bytes()
         else:
             found[name] = "directory"
     return found
 
 
-def printed_document(printed: Path) -> Any:
-    """Return the JSON that a command printed, without times."""
-    return without_times(json.loads(Path(f"{printed}.out").read_text()))
+def printed_document(printed: Path, out: Path) -> Any:
+    """Return the JSON that a command printed, without times and the directory."""
+    return without_times(json.loads(Path(f"{printed}.out").read_text().replace(str(out), "OUT") or "{}"))
 
 
 def final_files(out: Path) -> list[Path]:
@@ -90,41 +110,53 @@ def disturb(command: str, place: Path, number: int, action: str, expected: dict[
     out, printed = place / "disturbed", place / "printed"
     words = shlex.split(command.replace("{}", str(out)))
     shutil.rmtree(out, ignore_errors=True)
-    code, _ = run_counted(words, out, printed, number, action)
+    is_kill = action.startswith("kill")
+    code, _ = run_counted(words, out, printed, number, DISK_ERRORS[number % len(DISK_ERRORS)] if action == "error" else action)
     err = Path(f"{printed}.err").read_text()
-    if (code, err.count("\n")) != ((5, 1) if action == "full" else (KILLED, 0)):
+    if (code, err.count("\n")) != ((KILLED, 0) if is_kill else (5, 1)):
         return f"exit {code}: {err[-300:]}"
+    if not is_kill and not (str(out) in err and "choose another" in err):
+        return f"no place and remedy: {err}"
     if partial := [name for name in final_files(out) if not is_whole(out / name, expected.get(str(name)))]:
         return f"partial {partial}"
-    if action == "full" and (left := [file.name for file in out.rglob(".*.????????")]):
+    if not is_kill and (left := [file.name for file in out.rglob(".*.????????")]):
         return f"left {left}"
     code, _ = run_counted(words, out, printed)
     if code:
         return f"then exit {code}: {Path(f'{printed}.err').read_text()[-300:]}"
     found = content(out)
     wrong = [name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name)]
-    if printed_document(printed) != document:
+    if printed_document(printed, out) != document:
         wrong.append("what it prints")
     return f"then other files: {wrong}" if wrong else ""
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of a finished evaluation."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.raises(SystemExit):
+        main([*shlex.split(f"evaluate {SMALL}"), "--out", str(out)])
+    return out
+
+
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("command", "action"), ALL if EVERY_CALL else SAMPLE)
-def test_each_call_may_be_the_last(tmp_path: Path, command: str, action: str) -> None:
+def test_each_call_may_fail(tmp_path: Path, finished: Path, command: str, action: str) -> None:
     whole, printed = tmp_path / "whole", tmp_path / "printed"
-    code, calls = run_counted(shlex.split(COMMANDS[command].replace("{}", str(whole))), whole, printed)
-    assert code == 0
-    expected, document = content(whole), printed_document(printed)
+    line = COMMANDS[command].replace("RUN", str(finished))
+    code, calls = run_counted(shlex.split(line.replace("{}", str(whole))), whole, printed)
+    assert code == 0, Path(f"{printed}.err").read_text()
+    expected, document = content(whole), printed_document(printed, whole)
     assert expected.get("result.json", document) == document
-    numbers = [number for number, name in enumerate(calls, 1) if action != "full" or name in FAILING]
+    failing = {"full": FAILING, "error": FAILING_ONCE}.get(action, NAMES)
+    numbers = [number for number, name in enumerate(calls, 1) if name in failing]
     assert len(numbers) >= 4
     if not EVERY_CALL:
         numbers = [numbers[sum(map(ord, command + action)) % len(numbers)]]  # another one for each command
-    wrong = {
-        f"{number} {calls[number - 1]}": disturb(COMMANDS[command], tmp_path, number, action, expected, document)
-        for number in numbers
-    }
-    assert {call: found for call, found in wrong.items() if found} == {}
+    wrong = {f"{number} {calls[number - 1]}": disturb(line, tmp_path, number, action, expected, document) for number in numbers}
+    failed = {call: found for call, found in wrong.items() if found}
+    assert not failed, "\n".join(f"{call}: {found}" for call, found in failed.items())
     if EVERY_CALL:
         with Path(EVERY_CALL).open("a") as file:
             file.write(f"{command} {action}: {len(numbers)} calls\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -38,7 +37,7 @@ from robustbench_fgsm.evaluation.craft_shards import (
 from robustbench_fgsm.feature_values import FeatureArray
 from robustbench_fgsm.files.atomic_files import atomic_replace
 from robustbench_fgsm.files.json_files import MAX_BYTES, parse_json
-from robustbench_fgsm.files.regular_files import open_to_append, read_bytes, translate_os_errors
+from robustbench_fgsm.files.regular_files import append_bytes, read_bytes, translate_os_errors
 from robustbench_fgsm.files.validation import validate
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, RunOptions, ShardOptions
@@ -185,11 +184,7 @@ def _find_saved_shards(
 
 def append_shard_entry(out: Path, rank: int, run: str, entry: dict[str, Any]) -> None:
     """List a shard of another process than the main one, with the identity of the run, until the manifest records it."""
-    place = out / f"{SHARD_ENTRIES_PREFIX}{rank:05d}.jsonl"
-    with translate_os_errors(place), open_to_append(place) as stream:
-        stream.write((json.dumps({"run": run} | entry) + "\n").encode())
-        stream.flush()
-        os.fsync(stream.fileno())
+    append_bytes(out / f"{SHARD_ENTRIES_PREFIX}{rank:05d}.jsonl", (json.dumps({"run": run} | entry) + "\n").encode())
 
 
 def read_shard_entries(out: Path, run: str) -> list[Any]:
@@ -207,8 +202,9 @@ def read_shard_entries(out: Path, run: str) -> list[Any]:
 
 def remove_shard_entries(out: Path) -> None:
     """Remove the lists of shards, which the manifest now records."""
-    for place in out.glob(f"{SHARD_ENTRIES_PREFIX}*.jsonl"):
-        place.unlink()
+    with translate_os_errors(out):
+        for place in out.glob(f"{SHARD_ENTRIES_PREFIX}*.jsonl"):
+            place.unlink()
 
 
 def initial_saved_attack(
