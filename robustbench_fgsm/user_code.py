@@ -18,7 +18,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from robustbench_fgsm.errors import PACKAGE_FOLDER, InputError, RfgsmError, describe_error, did_you_mean, is_out_of_memory
-from robustbench_fgsm.files.regular_files import require_file
+from robustbench_fgsm.files.regular_files import MAX_TEXT_BYTES, read_bytes, require_file
 from robustbench_fgsm.user_code_hash import hash_user_code
 
 FUNCTION_SPEC_FORMAT = "file.py:fn or pkg.mod:fn"
@@ -205,6 +205,7 @@ class _UserCodeLoader:
 
     def load_file(self, file: Path) -> tuple[ModuleType, ImportPath]:
         require_file(file, f"{self.role} must be in a file", self.error_type)
+        read_bytes(file, MAX_TEXT_BYTES, follow_links=True)  # a file that is too large is refused before Python reads it
         digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
         name = f"rfgsm_{file.stem}_{digest}"  # its own, so that no module of the same name is hidden
         spec = spec_from_file_location(name, file)

@@ -13,7 +13,7 @@ from importlib.util import resolve_name
 from pathlib import Path
 from types import ModuleType
 
-from robustbench_fgsm.files.regular_files import is_file, read_bytes
+from robustbench_fgsm.files.regular_files import MAX_TEXT_BYTES, is_file, read_bytes
 
 PACKAGE_DIRECTORY = Path(__file__).resolve().parent
 INSTALLED_DIRECTORY_NAMES = frozenset(("site-packages", "dist-packages"))
@@ -31,13 +31,13 @@ def hash_user_code(module: ModuleType | None) -> str:
     if module is None or (file := _source_file(module)) is None:
         return ""
     invalidate_caches()
-    contents = {file: read_bytes(file, follow_links=True)}
+    contents = {file: read_bytes(file, MAX_TEXT_BYTES, follow_links=True)}
     pending = [(file, _package_of(module))]
     while pending:
         place, package = pending.pop()
         for found, its_package in _imported_files(contents[place], place, package):
             if found not in contents and _is_user_file(found):
-                contents[found] = read_bytes(found, follow_links=True)
+                contents[found] = read_bytes(found, MAX_TEXT_BYTES, follow_links=True)
                 pending.append((found, its_package))
     hashes = {place: hashlib.sha256(content).hexdigest() for place, content in contents.items()}
     if len(hashes) == 1:

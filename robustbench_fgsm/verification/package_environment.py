@@ -34,7 +34,7 @@ from robustbench_fgsm.errors import (
 )
 from robustbench_fgsm.files.atomic_files import temporary_directory, write_bytes
 from robustbench_fgsm.files.json_files import parse_json
-from robustbench_fgsm.files.regular_files import is_present, read_text
+from robustbench_fgsm.files.regular_files import is_directory, is_present, read_text
 from robustbench_fgsm.files.validation import FileSchema, validate
 
 PACKAGE_FORMAT = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[\w.+!-]+)(?::(?P<attack>\w+))?")
@@ -101,7 +101,8 @@ def read_adapter(attack: PackageAttack, folder: Path) -> Adapter:
     """
     file = folder / f"{re.sub(r'[-.]+', '_', attack.name).lower()}_adapter.py"
     if not is_present(file):
-        known = sorted(path.name.removesuffix("_adapter.py") for path in folder.glob("*_adapter.py"))
+        files = folder.glob("*_adapter.py") if is_directory(folder) else ()
+        known = sorted(path.name.removesuffix("_adapter.py") for path in files)
         remedy = did_you_mean(attack.name, known) if known else "name a folder with adapters by --adapters"
         raise SettingError(f"package must have an adapter {file}, got no such file: {remedy}")
     try:

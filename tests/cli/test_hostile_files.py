@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import resource
 import signal
 import socket
@@ -11,7 +12,6 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ import torch
 from numpy.lib import format as npy
 
 from robustbench_fgsm.cli.main import main
+from tests.cli.test_options import PROGRAMS
 
 MAX_MEMORY = 1500 * 2**20
 SECONDS = 100
@@ -72,8 +73,13 @@ NO_FILES: dict[str, Callable[[Path], object]] = {
     "socket": make_socket,
     "directory": Path.mkdir,
     "loop": make_loop,
+    "dangling link": lambda place: place.symlink_to("nowhere"),
+    "empty": Path.touch,
     "too long": lambda place: None,
+    "odd": lambda place: None,
 }
+NAMES = {"too long": LONG, "odd": "a\nb\x1b[31m\udc80"}
+"""Names of paths where nothing is; the second one has a new line, an escape and a byte that is not UTF-8."""
 
 EVALUATE = "evaluate --model mlp300 --device cpu --limit 4"
 COMMANDS = {
@@ -97,28 +103,98 @@ COMMANDS = {
     "report": "report FILE.json --output page.html",
     "plot": "plot FILE.json --output figure.png",
     "gate": "gate FILE.json --baseline FILE.json",
+    "plan": "gate --plan FILE",
+    "lock": "lock FILE --output robustness.lock",
+    "bounds": f"{EVALUATE} --bounds FILE.csv",
+    "bounds in npz": f"{EVALUATE} --bounds FILE.npz",
+    "scale": f"{EVALUATE} --eps-scale FILE.csv",
+    "checked images": "attack --check FILE",
+    "source": "transfer --source FILE.onnx --data fashion-mnist --limit 4",
+    "target": "transfer --source mlp300 --target FILE.onnx --limit 4",
+    "adapters": "verify --package foolbox==3.3.4:pgd --adapters FILE",
+    "shown": "runs show FILE",
+    "resumed": "runs resume FILE",
+    "listed": "runs list FILE",
+    "root": f"{EVALUATE} --data cifar10 --data-root FILE",
+    "folder": f"{EVALUATE} --data folder:FILE",
+    "hub": f"{EVALUATE} --model hf:./FILE --data fashion-mnist",
+    "hub data": f"{EVALUATE} --data hf-data:./FILE",
 }
+ANY_DIRECTORY = ("listed",)
+"""Commands for which a directory without anything in it is no error."""
+
 OUTPUTS = {
     "CSV output": f"{EVALUATE} --csv FILE.csv",
     "figure": f"{EVALUATE} --plot FILE.png".replace("evaluate", "sweep"),
     "page": f"{EVALUATE} --html FILE.html",
+    "verdict": f"{EVALUATE} --junit FILE.xml",
+    "run": f"{EVALUATE} --out FILE",
+    "log": f"{EVALUATE} --log-dir FILE",
+    "lock output": "lock RUN --output FILE",
+    "badge": "gate RUN --baseline RUN --badge FILE",
+    "export": "runs show RUN --export FILE.csv",
 }
-LINKS = ("device", "loop")
-"""Kinds that the test makes as links, which an output replaces."""
+DIRECTORIES = ("run", "log")
+"""Outputs that are directories."""
+
+NO_PATHS = {"--trust-model-code": "a switch", "--follow-links": "a switch", "--image-size": "a number"}
+"""Options whose help speaks of files."""
+
+NO_OUTPUTS = ("pipe", "socket", "directory", "too long")
+"""Kinds that no output replaces."""
 
 
-@pytest.mark.parametrize(
-    ("command", "kind"), [*product(COMMANDS, NO_FILES), *product(OUTPUTS, [kind for kind in NO_FILES if kind not in LINKS])]
-)
+def test_every_option_that_names_a_path_is_in_the_table() -> None:
+    lines = [line.split() for line in (COMMANDS | OUTPUTS).values()]
+    words = {word for line in lines for word in line}
+    for name, command in PROGRAMS.items():
+        for part in command.params:
+            flags, metavar = {*part.opts} if part.param_type_name == "option" else {name.split()[-1]}, str(part.metavar)
+            if re.search("FILE|DIR|PATH|RUN|SPEC|MODEL|DATA|CANDIDATE", metavar) or re.search(r"\bfile|director|folder", part.help):
+                assert flags & (words | NO_PATHS.keys()), (name, part.name)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of a finished evaluation."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.raises(SystemExit):
+        main([*EVALUATE.split(), "--out", str(out)])
+    return out
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *OUTPUTS])
 def test_takes_nothing_else_for_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, command: str, kind: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: Path, one_thread: None, command: str
 ) -> None:
+    line = (COMMANDS | OUTPUTS)[command].replace("RUN", str(finished))
+    (name,) = {part for word in line.split() for part in re.split("[:,/]", word) if part.startswith("FILE")}
+    for kind in NO_FILES if command in COMMANDS else NO_OUTPUTS:
+        if kind == "directory" and command in (*ANY_DIRECTORY, *DIRECTORIES):
+            continue
+        place = tmp_path / kind
+        place.mkdir()
+        monkeypatch.chdir(place)
+        NO_FILES[kind](place / name)
+        check_one_line([word.replace("FILE", NAMES.get(kind, "FILE")) for word in line.split()], place)
+
+
+@pytest.mark.parametrize("command", [command for command in OUTPUTS if command not in (*DIRECTORIES, "lock output")])
+def test_an_output_replaces_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: Path, one_thread: None, command: str
+) -> None:
+    """All but a lock, which replaces nothing but a lock."""
+    line = OUTPUTS[command].replace("RUN", str(finished))
+    (name,) = [word for word in line.split() if word.startswith("FILE")]
     monkeypatch.chdir(tmp_path)
-    words = (COMMANDS | OUTPUTS)[command].split()
-    (name,) = {part for word in words for part in word.replace(",", ":").split(":") if part.startswith("FILE")}
-    NO_FILES[kind](tmp_path / name)
-    words = [word.replace("FILE", LONG if kind == "too long" else "FILE") for word in words]
-    check_one_line(words, tmp_path)
+    Path("outside").write_text("kept")
+    for target in ("outside", "nowhere", "/dev/zero", name):
+        Path(name).symlink_to(target)
+        code, text, _ = run_limited(line.split(), tmp_path / "printed")
+        assert code == 0, text
+        assert not Path(name).is_symlink()
+        assert Path("outside").read_text() == "kept"
+        Path(name).unlink()
 
 
 def check_one_line(words: list[str], directory: Path) -> str:
@@ -189,6 +265,14 @@ CLAIMS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "deep class map": ("class map", lambda place: place.write_bytes(b"[" * 10**6), "nested at most"),
     "class map of bad text": ("class map", lambda place: place.write_bytes(b'["\xff"]'), "utf-8"),
     "CSV without lines": ("csv", lambda place: sparse(place, b"label,a"), "lines of less than"),
+    "code of 64 GB": ("factory", lambda place: sparse(place, b"#"), "must have at most"),
+    "candidate of 64 GB": ("candidate", lambda place: sparse(place, b"#"), "must have at most"),
+    "bounds of 64 GB": ("bounds", lambda place: sparse(place, b"low,high\n"), "must have at most"),
+    "bounds of terabytes": ("bounds in npz", terabytes_in_npz, "low and high"),
+    "scale of 64 GB": ("scale", lambda place: sparse(place, b"scale\n"), "must have at most"),
+    "ONNX of 64 GB": ("ONNX", sparse, "must have at most"),
+    "safetensors of 64 GB": ("safetensors", sparse, "must be whole"),
+    "shard of zeros": ("shard", sparse, "must be a whole tar archive"),
     "result of 64 GB": ("report", lambda place: sparse(place, b"{"), "must have at most"),
 }
 
