@@ -145,6 +145,8 @@ def _from_text(array: NDArray[Any], data_name: str, classes: Sequence[str]) -> C
         raise DataError(f"{data_name} must have a label for each image, got none at image {first}: leave it out")
     found, indices = np.unique(text, return_inverse=True)
     names = tuple(classes or found.tolist())
+    if twice := [name for name in found.tolist() if names.count(name) > 1]:
+        raise DataError(f"{data_name} must have different names of classes, got {twice[0]!r} twice: pass class indices as labels")
     unknown = sorted(set(found.tolist()) - set(names))
     if unknown:
         raise DataError(f"{data_name} must have labels among its classes, got {unknown[0]!r}: {did_you_mean(unknown[0], names)}")

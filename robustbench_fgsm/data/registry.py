@@ -161,6 +161,12 @@ def availability(entry: RegistryEntry, root: Path) -> str:
 
 SOURCE_BY_SUFFIX = {".npz": "npz", ".csv": "csv", ".mat": "mat", ".safetensors": "safetensors", ".tar": "wds"}
 
+REMEDY_BY_SUFFIX = {
+    **dict.fromkeys((".gz", ".bz2", ".xz", ".zip"), "unpack it"),
+    ".parquet": "put it into a directory of its own, and pass hf-data:DIRECTORY",
+}
+"""What to do with a file that no source reads as it is, by the end of its name."""
+
 
 def add_source_of_path(spec: str) -> str:
     """Return the spec of a bare path, such as `npz:digits.npz` of `digits.npz`; any other spec as it is.
@@ -180,10 +186,8 @@ def add_source_of_path(spec: str) -> str:
     if ".py" in spec and spec.partition(":")[0].endswith(".py"):
         raise DataError(f"data of a function of your own are named factory:FILE.py:FUNCTION, got {spec!r}: pass factory:{spec}")
     if is_file(path):
-        raise DataError(
-            f"data files must be {', '.join(SOURCE_BY_SUFFIX)} or .npy, got {spec!r}: "
-            f"convert it, or name its source, as in csv:{spec}"
-        )
+        remedy = REMEDY_BY_SUFFIX.get(path.suffix.lower(), f"convert it, or name its source, as in csv:{spec}")
+        raise DataError(f"data files must be {', '.join(SOURCE_BY_SUFFIX)} or .npy, got {spec!r}: {remedy}")
     return spec
 
 

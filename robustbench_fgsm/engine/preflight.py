@@ -172,6 +172,7 @@ def check_classes(classifier: Classifier, data: Dataset) -> None:
     """Raise DataError unless data and classifier list the same classes; a class named by its number fits any class."""
     if classifier.num_classes != len(data.classes):
         one_more = len(data.classes) == classifier.num_classes + 1 and not is_multi_label(data)
+        one_more = one_more and all(is_unnamed_class(label, name) for label, name in enumerate(data.classes))
         if one_more and count_from_one(dataset_labels(data), classifier.num_classes):
             raise _labels_from_one_error(classifier, data)
         remedy = "pass --class-map FILE where they are some of them"

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from robustbench_fgsm.errors import FileError, ResourceError, RfgsmError, UnsafeError, describe_error
 from robustbench_fgsm.files.regular_files import MAX_EXPANSION, open_to_read
-from robustbench_fgsm.files.zip_archives import ZIP_ERRORS, open_zip
+from robustbench_fgsm.files.zip_archives import ZIP_ERRORS, check_checksums, open_zip
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,6 +95,8 @@ class NpzArrays:
     def __init__(self, stream: IO[bytes], archive: zipfile.ZipFile, name: object) -> None:
         self._stream, self._archive, self._name = stream, archive, name
         self._members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+        if len(self._members) < len(archive.infolist()):
+            raise FileError(f"{name} must have one member for each array, got one with and without .npy: save it again")
 
     @property
     def shapes(self) -> dict[str, object]:
@@ -118,6 +120,7 @@ class NpzArrays:
     def read(self, name: str) -> NDArray[Any]:
         """Return an array: mapped into memory, or unpacked if it is compressed. Raises as `open_npz` does."""
         header, member = self.header(name), self._members[name]
+        check_checksums(self._archive, member)
         if member.compress_type == zipfile.ZIP_STORED:
             return header.map(self._stream, self._offset(member))
         with self._archive.open(member) as stream:

@@ -20,6 +20,9 @@ SAFE_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getatt
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 """Flag with which a symbolic link is an error."""
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""Beginning of the text that Git LFS leaves in place of a large file."""
+
 MAX_TEXT_BYTES = 2**26
 """Largest size of a text file that is read as a whole."""
 
@@ -74,10 +77,14 @@ def open_to_read(file: Path, *, follow_links: bool = False) -> BufferedReader:
 
     Raises:
         UnsafeError: the file is a symbolic link, and links are not followed.
-        FileError: the path is a directory, a pipe, a socket or a device.
+        FileError: the path is a directory, a pipe, a socket or a device; or the file is a pointer of Git LFS.
         OSError: the file cannot be opened.
     """
-    return os.fdopen(_open_regular(file, os.O_RDONLY, follow_links=follow_links), "rb")
+    stream = os.fdopen(_open_regular(file, os.O_RDONLY, follow_links=follow_links), "rb")
+    if stream.peek(len(LFS_POINTER)).startswith(LFS_POINTER):
+        stream.close()
+        raise FileError(f"{file} must have its own content, got a pointer of Git LFS: run git lfs pull, or download the file again")
+    return stream
 
 
 def open_to_write(file: Path, *, append: bool = False, create: bool = True) -> int:

@@ -22,6 +22,9 @@ END_RECORD_64_BYTES = 56
 LOCATOR_64_BYTES = 20
 MAX_COMMENT_BYTES = 2**16
 
+CHECKED_BYTES = 2**20
+"""Bytes that are read at a time to compare a checksum."""
+
 ZIP_ERRORS = (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError, KeyError, zlib.error)
 """Errors of `zipfile` for archives that are damaged, encrypted or of an unknown compression."""
 
@@ -36,7 +39,7 @@ def open_zip(stream: IO[bytes], name: object, expansion: int = MAX_EXPANSION) ->
         expansion: bytes of all members for each byte of the archive, at most; see `max_unpacked_bytes`.
 
     Raises:
-        FileError: members overlap, have one name, or unpack to more than `max_unpacked_bytes`.
+        FileError: members overlap, have one name, unpack to more than `max_unpacked_bytes`, or follow other bytes.
         zipfile.BadZipFile: the file is not a zip archive.
     """
     size = stream.seek(0, os.SEEK_END)
@@ -47,6 +50,8 @@ def open_zip(stream: IO[bytes], name: object, expansion: int = MAX_EXPANSION) ->
         found = ""
         if len({member.filename for member in members}) < len(members):
             found = "two members of one name"
+        elif min((member.header_offset for member in members), default=0) > 0:  # as the last archive of a file that was cut
+            found = "other bytes before the first member"
         elif sum(member.compress_size for member in members) > size:
             found = "members that overlap"
         elif (unpacked := sum(member.file_size for member in members)) > max_unpacked_bytes(size, expansion):
@@ -54,6 +59,18 @@ def open_zip(stream: IO[bytes], name: object, expansion: int = MAX_EXPANSION) ->
         if found:
             raise FileError(f"{name} must be a plain archive, got {found}: save it again with the library that reads it")
         yield archive
+
+
+def check_checksums(archive: zipfile.ZipFile, member: zipfile.ZipInfo | None = None) -> None:
+    """Raise zipfile.BadZipFile if the bytes of a member, or of any if it is None, differ from their checksum.
+
+    NumPy's memory maps and PyTorch's readers compare no checksum. A checksum of 0 is none: PyTorch can leave it out.
+    """
+    for one in archive.infolist() if member is None else [member]:
+        if one.CRC:
+            with archive.open(one) as stream:
+                while stream.read(CHECKED_BYTES):
+                    pass
 
 
 def _directory_bytes(stream: IO[bytes], size: int) -> int:

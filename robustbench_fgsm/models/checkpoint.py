@@ -7,7 +7,6 @@ import math
 import pickle
 import re
 import warnings
-import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch.torch_version import TorchVersion
 from robustbench_fgsm.errors import ModelError, RfgsmError, UnsafeError, describe_error, first_line
 from robustbench_fgsm.files.array_files import read_safetensors
 from robustbench_fgsm.files.regular_files import SMALL_BYTES, open_to_read
-from robustbench_fgsm.files.zip_archives import open_zip
+from robustbench_fgsm.files.zip_archives import ZIP_ERRORS, check_checksums, open_zip
 
 STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "last")
 """Keys under which most training programs keep the state dict, the usual ones first."""
@@ -189,16 +188,20 @@ def read_pickled(stream: IO[bytes], name: str) -> Any:
 
 
 def _check_container(stream: IO[bytes], name: str) -> None:
-    """Raise FileError or ModelError for an archive that unpacks to far more than its size, or is in tar."""
+    """Raise FileError or ModelError for an archive that unpacks to far more than its size or is damaged, and for other formats."""
     head = stream.read(TAR_MAGIC_OFFSET + len(TAR_MAGIC))
     if head.startswith(ZIP_MAGIC):
         try:
-            with open_zip(stream, name, MAX_STORED_EXPANSION):
-                pass
-        except zipfile.BadZipFile as error:
+            with open_zip(stream, name, MAX_STORED_EXPANSION) as archive:
+                check_checksums(archive)
+        except ZIP_ERRORS as error:
             raise _unreadable_error(name, error) from error
     elif head.endswith(TAR_MAGIC):
         raise ModelError(f"weights must be a state dict that PyTorch saved, got {name}, a tar archive: save the state_dict() again")
+    elif head.lstrip().startswith(b"<"):
+        raise ModelError(f"weights must be a state dict that PyTorch saved, got {name}, a web page: download the file itself")
+    elif head[8:9] == b"{" and not any(head[5:8]):  # the header's length, then the header
+        raise ModelError(f"weights must be a state dict that PyTorch saved, got {name}, a safetensors file: call it .safetensors")
     stream.seek(0)
 
 
@@ -262,7 +265,7 @@ def find_problems(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dic
         "unexpected": {*(state.keys() - own.keys())},
         "of another shape": {key for key in own.keys() & state.keys() if _shape(own[key]) != _shape(state[key])},
         OTHER_TYPE: {key for key in own.keys() & state.keys() if not _has_type_of(state[key], own[key])},
-        "not finite": nonfinite_keys(state),
+        "not finite": nonfinite_keys({key: state[key] for key in own.keys() & state.keys() if _has_type_of(state[key], own[key])}),
     }
 
 
@@ -277,7 +280,9 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 
 
 def _has_type_of(value: Any, own: Any) -> bool:
-    """Return False if the network's tensor is floating point, and the value is integers, complex, sparse or quantised."""
+    """Return False if the network's tensor is floating point, and the value is integers, complex, sparse, quantised or no value."""
+    if isinstance(value, Tensor) and value.is_meta:
+        return False
     if not (isinstance(value, Tensor) and isinstance(own, Tensor) and own.is_floating_point()):
         return True
     return value.is_floating_point() and value.layout == own.layout

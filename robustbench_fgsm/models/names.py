@@ -15,6 +15,9 @@ from robustbench_fgsm.models.registry import MODEL_SOURCES, find_model_source, s
 BUNDLED_NAMES = ("resnet18", "smallcnn", "mlp300", "mlp600", "mlp900")
 """Architectures of the bundled weights."""
 
+SOURCE_BY_SUFFIX = {".keras": "keras", ".skops": "sklearn", ".joblib": "sklearn"}
+"""Sources of files that need their source before the name."""
+
 REGISTERED_MODEL = re.compile(r"^@register_model\(.*\)\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
 
 
@@ -31,6 +34,8 @@ def check_torchvision_name(name: str) -> None:
     """Raise ModelError for a name that is neither bundled nor a classification network of torchvision."""
     known = torchvision_names()
     if name not in known:
+        if (suffix := Path(name).suffix.lower()) in SOURCE_BY_SUFFIX:
+            raise ModelError(f"model files of {suffix} need their source, got {name!r}: pass {SOURCE_BY_SUFFIX[suffix]}:{name}")
         near = get_close_matches(name, BUNDLED_NAMES, cutoff=0.8) or get_close_matches(name, {*known, *BUNDLED_NAMES}, cutoff=0.5)
         remedy = (
             did_you_mean(name, near)

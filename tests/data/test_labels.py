@@ -60,6 +60,9 @@ def test_text_names_the_classes() -> None:
     assert to_class_indices(text, "x", ("dog", "cat", "cow")).indices.tolist() == [0, 1, 0]
     with pytest.raises(DataError, match=r"among its classes, got 'cat': did you mean cap\?"):
         to_class_indices(text, "x", ("cap", "dog"))
+    with pytest.raises(DataError, match="must have different names of classes, got 'dog' twice: pass class indices as labels"):
+        to_class_indices(text, "x", ("dog", "cat", "dog"))
+    assert to_class_indices([2, 1, 0], "x", ("dog", "cat", "dog")).indices.tolist() == [2, 1, 0]
 
 
 @pytest.mark.parametrize(

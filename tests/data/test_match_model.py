@@ -219,6 +219,8 @@ def test_labels_from_one_and_their_remedy(form: Callable[[torch.Tensor], object]
     assert rf.evaluate(network, shifted).clean_accuracy.count == rf.evaluate(network, form(LABELS)).clean_accuracy.count
     with pytest.raises(rf.RfgsmError, match=r"choose a model of (8|more) classes"):
         rf.evaluate(network, form(LABELS + 5))
+    with pytest.raises(rf.DataError, match="choose a model of 4 classes"):  # labels of named classes cannot count from 1
+        rf.evaluate(network, rf.ArrayDataset("named", GREY, LABELS + 1, ("none", "cat", "dog", "cow")))
 
 
 class Labelled(Pairs):

@@ -118,6 +118,10 @@ def test_refuses_paths_of_no_source(tmp_path: Path) -> None:
     (tmp_path / "x.txt").touch()
     with pytest.raises(DataError, match=r"data files must be .npz, .*, got .*x.txt.: convert it, or name its source"):
         load_data(tmp_path / "x.txt")
+    for name, remedy in {"x.csv.gz": "unpack it", "x.parquet": "pass hf-data:DIRECTORY"}.items():
+        (tmp_path / name).touch()
+        with pytest.raises(DataError, match=f"data files must be .*: .*{remedy}$"):
+            load_data(tmp_path / name)
     with pytest.raises(
         DataError, match=r"data of a function of your own are named factory:FILE.py:FUNCTION, .*: pass factory:sets.py:make"
     ):

@@ -86,6 +86,25 @@ def test_maps_and_unpacks_alike(tmp_path: Path) -> None:
     assert np.array_equal(read_npz(tmp_path / "plain.npz")["x"], arrays["x"])
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_flipped_bit_is_noticed(tmp_path: Path, save: Callable[..., None]) -> None:
+    save(tmp_path / "file.npz", images=np.random.default_rng(0).random(10_000), labels=np.arange(3))
+    content = bytearray((tmp_path / "file.npz").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "file.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"Bad CRC-32|zlib|Error -3"):
+        read_npz(tmp_path / "file.npz")
+    assert read_npz(tmp_path / "file.npz", without="images")["labels"].tolist() == [0, 1, 2]
+
+
+def test_one_array_has_one_member(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "file.npz", "w") as archive:
+        for name in ("labels.npy", "labels"):
+            archive.writestr(name, header((0,)))
+    with pytest.raises(FileError, match=r"one member for each array, got one with and without \.npy"):
+        read_npz(tmp_path / "file.npz")
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "no archive": lambda file: file.write_bytes(b"nothing"),
     "empty": lambda file: file.write_bytes(b""),

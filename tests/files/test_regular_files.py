@@ -123,6 +123,13 @@ def test_names_a_file_that_the_user_must_correct(tmp_path: Path) -> None:
             require_file(path, "data must be a file", DataError)
 
 
+@pytest.mark.parametrize("how", [how for how in FOLLOWING if how != "check"])
+def test_a_pointer_of_git_lfs_is_no_content(tmp_path: Path, how: str) -> None:
+    (tmp_path / "file").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(FileError, match="must have its own content, got a pointer of Git LFS: run git lfs pull"):
+        FOLLOWING[how](tmp_path / "file")
+
+
 def test_appends_to_a_file(tmp_path: Path) -> None:
     for line in (b"one\n", b"two\n"):
         append_bytes(tmp_path / "file", line)

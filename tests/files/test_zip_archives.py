@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import random
 import zipfile
+import zlib
 
 import pytest
 
 from robustbench_fgsm.errors import FileError
-from robustbench_fgsm.files.zip_archives import MAX_DIRECTORY_BYTES, open_zip
+from robustbench_fgsm.files.zip_archives import MAX_DIRECTORY_BYTES, check_checksums, open_zip
 
 
 def archive(*members: tuple[str, bytes], packed: bool = False) -> bytearray:
@@ -67,3 +68,30 @@ def test_reads_no_endless_list_of_members(comment: bytes) -> None:
     content[at + 20 : at + 22] = len(comment).to_bytes(2, "little")
     with pytest.raises(FileError, match="must list its members in 16,777,216 bytes, got 16,777,217"):
         read(bytes(content) + comment)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_one_flipped_bit_is_noticed(packed: bool) -> None:
+    values = random.Random(0).randbytes(2**21)
+    content = archive(("a", b"1"), ("b", values), packed=packed)
+    with open_zip(io.BytesIO(content), "file") as opened:
+        check_checksums(opened)
+    content[len(content) // 2] ^= 4
+    with open_zip(io.BytesIO(content), "file") as opened:
+        check_checksums(opened, opened.getinfo("a"))
+        with pytest.raises((zipfile.BadZipFile, zlib.error)):
+            check_checksums(opened)
+
+
+def test_a_checksum_of_0_is_none() -> None:
+    content = archive(("a", b"1" * 100))
+    checksum = zlib.crc32(b"1" * 100).to_bytes(4, "little")
+    with open_zip(io.BytesIO(content.replace(checksum, bytes(4))), "file") as opened:
+        check_checksums(opened)
+
+
+def test_a_file_that_was_cut_is_not_its_last_archive() -> None:
+    inner = archive(("a", b"1"))
+    outer = archive(("inner.zip", bytes(inner)), ("b", b"2"))
+    with pytest.raises(FileError, match="got other bytes before the first member"):
+        read(outer[: outer.index(inner) + len(inner)])

@@ -69,6 +69,7 @@ OTHER_TYPES: dict[str, Callable[[Tensor], Tensor]] = {
     "bool": lambda weight: weight > 0,
     "complex": lambda weight: weight.to(torch.complex64),
     "sparse": lambda weight: weight.to_sparse(),
+    "without values": lambda weight: weight.to("meta"),
     "quantised": lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8),
 }
 
@@ -219,6 +220,39 @@ def test_names_other_content(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "w": torch.ones(1)}, tmp_path / "mine.pt")
     with pytest.raises(ModelError, match="with Tensor, int: save the state_dict"):
         read_weights(tmp_path / "mine.pt")
+
+
+def test_names_other_formats(tmp_path: Path) -> None:
+    save_file({"w": torch.ones(1)}, tmp_path / "tensors.pt")
+    (tmp_path / "page.pt").write_text("\n<!DOCTYPE html><html>Not found")
+    for name, message in {
+        "tensors": r"a safetensors file: call it \.safetensors",
+        "page": "a web page: download the file itself",
+    }.items():
+        with pytest.raises(ModelError, match=message):
+            read_weights(tmp_path / f"{name}.pt")
+    (tmp_path / "tensors.pt").rename(tmp_path / "tensors.safetensors")
+    assert read_weights(tmp_path / "tensors.safetensors")["w"].tolist() == [1]
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    state, file = {"w": torch.rand(1000)}, tmp_path / "net.pt"
+    torch.save(state, file)
+    content = bytearray(file.read_bytes())
+    content[content.index(state["w"].numpy().tobytes()) + 3] ^= 64
+    file.write_bytes(content)
+    assert not torch.equal(torch.load(file)["w"], state["w"])  # PyTorch compares no checksum
+    with pytest.raises(ModelError, match=r"cannot be read \(BadZipFile: Bad CRC-32 .*: write it again"):
+        read_weights(file)
+
+
+def test_weights_without_checksums(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"w": torch.ones(3)}, tmp_path / "net.pt")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert read_weights(tmp_path / "net.pt")["w"].tolist() == [1, 1, 1]
 
 
 def test_batch_norm_counters_can_be_missing(network: nn.Sequential) -> None:

@@ -19,7 +19,14 @@ def test_bundled_names_are_those_of_the_architectures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("mlp30", "did you mean mlp300"), ("densenet12", "densenet121"), ("qqqqq", "SOURCE:NAME")]
+    ("name", "message"),
+    [
+        ("mlp30", "did you mean mlp300"),
+        ("densenet12", "densenet121"),
+        ("qqqqq", "SOURCE:NAME"),
+        ("a/net.keras", "pass keras:a/net.keras"),
+        ("net.SKOPS", "pass sklearn:net.SKOPS"),
+    ],
 )
 def test_rejects_an_unknown_name(name: str, message: str) -> None:
     with pytest.raises(rf.ModelError, match=message):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
-from itertools import chain, compress, islice
+from itertools import chain, compress, islice, pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -63,6 +63,7 @@ def load(argument: str, options: DataOptions) -> Dataset:
         features, labels, columns = _read_table(stream, file, options)
     images: NDArray[Any] = features
     if _are_pixels(features, columns, options.shape):
+        _check_pixel_order([*compress(columns.names, columns.is_feature)], file)
         images = features.astype(np.uint8)
         if options.shape is None:
             side = math.isqrt(features.shape[1])
@@ -221,3 +222,15 @@ def _are_pixels(features: NDArray[np.float32], columns: Columns, shape: tuple[in
         return False
     low, high = float(features.min()), float(features.max())
     return low >= 0 and FEW_LEVELS < high <= np.iinfo(np.uint8).max and bool((features == np.trunc(features)).all())
+
+
+def _check_pixel_order(names: Sequence[str], file: Path) -> None:
+    """Raise DataError unless the numbers in the names of pixels rise, row by row or column by column."""
+    places = [tuple(map(int, re.findall(r"\d+", name))) for name in names]
+    rising = [one < next_one for one, next_one in pairwise(places)]
+    if not all(rising) and not all(one[::-1] < next_one[::-1] for one, next_one in pairwise(places)):
+        first = rising.index(False)
+        raise DataError(
+            f"csv {file} must have its pixels in order, got {names[first + 1]} after {names[first]}: "
+            "sort the columns by number, or rename them if this is the order that the network takes"
+        )

@@ -21,6 +21,9 @@ SPLIT_NAMES = ("val", "validation", "valid", "test", "testing", "train", "traini
 UNSUPPORTED_IMAGE_SUFFIXES = frozenset((".gif", ".heic", ".heif", ".avif", ".jp2", ".ico", ".tga", ".psd", ".svg", ".eps", ".dds"))
 """Images that are not decoded, and therefore count as bad; files that are no images count as nothing."""
 
+UNLABELLED = -1
+"""Label of an image in no class directory, which therefore counts as bad."""
+
 
 def load(argument: str, options: DataOptions) -> ImageDataset:
     """Return the images below each class directory, with classes sorted by name, as torchvision sorts them.
@@ -34,6 +37,11 @@ def load(argument: str, options: DataOptions) -> ImageDataset:
         raise DataError(
             f"folder {directory} must hold one directory for each class, got {'splits' if splits[1:] else 'the split'} "
             f"{', '.join(sorted(splits))}: pass --split {splits[0]}"
+        )
+    if options.class_map is None and len(classes) == 1 and _holds_directories_alone(directory / classes[0]):
+        raise DataError(
+            f"folder {directory} must hold one directory for each class, got {classes[0]} alone, which holds directories: "
+            f"pass folder:{directory / classes[0]}"
         )
     if options.class_map is None and all(map(str.isdecimal, classes)):
         wrong = next((label for label, name in enumerate(classes) if int(name) != label), None)
@@ -54,10 +62,14 @@ def splits_of(directory: Path) -> list[str]:
     by_word = {entry.name.lower(): entry for entry in _visible_entries(directory) if entry.is_dir()}  # such as Training and Testing
     known = [by_word.pop(word) for word in SPLIT_NAMES if word in by_word]
     if len(known) == 1:
-        inside = _visible_entries(known[0])
-        is_class = any(map(_is_image, inside)) or not any(entry.is_dir() for entry in inside)
-        known = [] if is_class or any(map(_holds_images, by_word.values())) else known
+        known = known if _holds_directories_alone(known[0]) and not any(map(_holds_images, by_word.values())) else []
     return [entry.name for entry in known]
+
+
+def _holds_directories_alone(place: Path | os.DirEntry[str]) -> bool:
+    """Return True if a directory holds directories and no image."""
+    inside = _visible_entries(place)
+    return any(entry.is_dir() for entry in inside) and not any(map(_is_image, inside))
 
 
 def _holds_images(place: os.DirEntry[str]) -> bool:
@@ -79,9 +91,10 @@ def _visible_entries(place: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
 
 
 def load_class_directories(directory: Path, classes: list[str], options: DataOptions) -> ImageDataset:
-    """Return the images of these class directories, in that order."""
+    """Return the images of these class directories, in that order, and then images beside them, which have no label."""
     tree = ImageTree(directory, follow_links=options.follow_links)
     found = [(path, label) for label, name in enumerate(classes) for path in tree.image_paths(name)]
+    found += [(path, UNLABELLED) for path in tree.loose_images()] if found else []
     if not found:
         raise DataError(f"folder must hold images ({', '.join(sorted(IMAGE_SUFFIXES))}), got none in {directory}: check the path")
     paths, labels = zip(*found, strict=True)
@@ -117,6 +130,10 @@ class ImageTree:
         self._check_links(entries, images=False)
         return [entry for entry in entries if entry.is_dir()]
 
+    def loose_images(self) -> list[str]:
+        """Return the names of images in the root itself, sorted."""
+        return sorted(entry.name for entry in self._entries(str(self._root)) if _is_image(entry))
+
     def image_paths(self, name: str) -> Iterator[str]:
         """Yield image files below a directory of the root at any depth, in torchvision's order, as paths relative to the root.
 
@@ -131,7 +148,7 @@ class ImageTree:
             self._reach(place)
             entries = self._entries(place)
             self._check_links(entries, images=True)
-            waiting += [entry.path for entry in entries if entry.is_dir()]
+            waiting += [entry.path for entry in entries if entry.is_dir() and entry.name[0] != "."]
             images = sorted(entry.name for entry in entries if is_image_name(entry.name) and not entry.is_dir())
             found.append((place, images))
         for place, images in sorted(found):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +30,7 @@ SPLIT_PREFERENCE = ("test", "validation", "val", "train")
 
 
 class TableImageSource:
-    """Rows of a `datasets` table by index, with images as stored bytes."""
+    """Rows of a `datasets` table by index, with images as stored bytes, or in files below the named directory or a cache."""
 
     def __init__(self, table: Any, image: str, label: str, name: str) -> None:
         self._table = table
@@ -59,8 +60,17 @@ class TableImageSource:
         image, label = row[self._image], row[self._label]
         if not image or label is None:
             raise UnreadableError("the row has no image or no label")
-        content = image["bytes"] if image["bytes"] is not None else read_image_file(Path(image["path"]), follow_links=True)
+        content = image["bytes"] if image["bytes"] is not None else self._read_file(image["path"])
         return content, self._to_index(label)
+
+    def _read_file(self, path: str | None) -> bytes:
+        """Return the bytes of an image file; raise UnreadableError for a file that is not part of the data set."""
+        if not path:
+            raise UnreadableError("the row has no image")
+        file = Path(os.path.realpath(path.replace("\0", "")))
+        if not any(file.is_relative_to(os.path.realpath(root)) for root in _image_roots(self._name)):
+            raise UnreadableError(f"the row names a file that is not part of the data set, {path[:100]!r}")
+        return read_image_file(file, follow_links=False)
 
     def path(self, index: int) -> str:
         """Return the name of the data set and the number of the row."""
@@ -74,6 +84,15 @@ class TableImageSource:
         if label is None or label == UNLABELLED:
             return UNLABELLED
         return to_class_index(label, f"{self._label} of {self._name}")
+
+
+def _image_roots(name: str) -> list[str]:
+    """Return the directories of a data set's image files: its own, and those into which its libraries fetch and unpack."""
+    from datasets import config
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    fetched = [config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, HF_HUB_CACHE]
+    return [*map(str, fetched), *([name] if is_directory(Path(name)) else [])]
 
 
 def load(name: str, options: DataOptions) -> ImageDataset:

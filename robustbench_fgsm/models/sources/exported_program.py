@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from robustbench_fgsm.errors import ModelError, first_line
+from robustbench_fgsm.errors import ModelError, RfgsmError, first_line
 from robustbench_fgsm.files.regular_files import hash_file, open_to_read
-from robustbench_fgsm.files.zip_archives import ZIP_ERRORS, open_zip
+from robustbench_fgsm.files.zip_archives import ZIP_ERRORS, check_checksums, open_zip
 from robustbench_fgsm.models.checkpoint import check_finite_weights, read_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.exported_graph import ExportedGraph, check_evaluation_mode
@@ -57,7 +57,11 @@ def _member_names(file: Path) -> list[str]:
 
 def _read_program(reader: Callable[..., Any], file: Path, **settings: Any) -> Any:
     try:
+        with open_to_read(file, follow_links=True) as stream, open_zip(stream, file) as archive:
+            check_checksums(archive)
         return reader(str(file), **settings)
+    except RfgsmError:
+        raise
     except Exception as error:  # the reader unpickles, which may raise any error
         raise ModelError(
             f"model must be a program that PyTorch saved, got {file}, which cannot be read "

@@ -92,6 +92,20 @@ def test_refuses_other_tables(tmp_path: Path, text: str, message: str) -> None:
         rf.load_data(written(tmp_path, text))
 
 
+@pytest.mark.parametrize("name", ["pixel{}", "px_{}", "{}"])
+def test_pixels_stand_in_the_order_of_their_numbers(tmp_path: Path, name: str) -> None:
+    def read(places: list[str]) -> rf.Dataset:
+        header = ",".join(["label", *(name.format(place) for place in places)])
+        return rf.load_data(written(tmp_path, f"{header}\n{lines(np.column_stack([LABELS, PIXELS]))}"))
+
+    assert torch.equal(next(iter(read(list(map(str, range(64)))))).images.flatten(), torch.from_numpy(PIXELS).flatten() / 255)
+    with pytest.raises(DataError, match=r"must have its pixels in order, got .*2 after .*19: sort the columns by number"):
+        read(sorted(map(str, range(64))))  # as text
+    for rows_first in (True, False):
+        pairs = [(row, column) for row in range(1, 9) for column in range(1, 9)]
+        read([f"{row}x{column}" if rows_first else f"{column}x{row}" for row, column in pairs])
+
+
 def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = written(tmp_path, lines(np.column_stack([LABELS, PIXELS])))
     monkeypatch.setattr(csv_table, "MAX_LINE_CHARACTERS", 20)

@@ -44,6 +44,27 @@ def test_ignores_other_files(folder: Folder) -> None:
     assert [bad.path for bad in batch.bad] == [str(place / "cat" / "moving.gif")]
 
 
+def test_no_image_vanishes(folder: Folder, encode: Encode) -> None:
+    """An image beside the class directories has no class. A hidden directory is none, at any depth."""
+    place = folder()
+    (place / "loose.png").write_bytes(encode(9))
+    for hidden in (".cache", "cat/.ipynb_checkpoints"):
+        (place / hidden).mkdir()
+        (place / hidden / "x.png").write_bytes(encode(9))
+    data = rf.load_data(f"folder:{place}")
+    (batch,) = data.batches(0, 100, 100)
+    assert (len(batch), len(data)) == (6, 7)
+    assert [bad.path for bad in batch.bad] == [str(place / "loose.png")]
+    assert len(rf.load_data(f"folder:{place}", limit=6, sample="stratified")) == 6
+
+
+def test_a_directory_between_is_named(folder: Folder, tmp_path: Path) -> None:
+    folder().rename(tmp_path / "photos")
+    with pytest.raises(DataError, match=r"got photos alone, which holds directories: pass folder:") as raised:
+        rf.load_data(f"folder:{tmp_path}")
+    assert len(rf.load_data(str(raised.value).rsplit(" ", 1)[1])) == 6
+
+
 def test_a_class_without_images_stays(folder: Folder) -> None:
     place = folder()
     (place / "cow").mkdir()

@@ -105,6 +105,22 @@ def test_a_row_may_name_no_other_kind_of_file(tmp_path: Path, encode: Encode, mo
     assert (batch.labels.tolist(), len(batch.bad)) == ([0], 1)
 
 
+def test_a_row_reads_files_of_the_data_set_alone(tmp_path: Path, encode: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    place = tmp_path / "pets"
+    place.mkdir()
+    for file in (place / "own.png", tmp_path / "private.png", tmp_path / "pets-2.png"):
+        file.write_bytes(encode(3))
+    (place / "link.png").symlink_to(tmp_path / "private.png")
+    named = ["own.png", "../private.png", "../pets-2.png", "link.png"]
+    images = [{"bytes": None, "path": str(place / name)} for name in named]
+    parquet.write_table(arrow.table({"image": images, "label": [0, 1, 0, 1]}), place / "test.parquet")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    (batch,) = rf.load_data(f"hf-data:{place}", workers=0, images_key="image").batches(0, 4, 4)
+    assert (batch.ids.tolist(), len(batch.bad)) == ([0], 3)
+    assert all("names a file that is not part of the data set" in bad.reason for bad in batch.bad)
+
+
 def test_a_table_without_images(tmp_path: Path) -> None:
     datasets.Dataset.from_dict({"text": ["a"], "label": [0]}).save_to_disk(str(tmp_path / "texts"))
     with pytest.raises(DataError, match="must have one column of images and one of labels, got text, label"):

@@ -115,6 +115,18 @@ def test_rejects_a_program_in_train_mode(difficult: nn.Module, tmp_path: Path) -
         rf.load_classifier(str(file), trust_model_code=True)
 
 
+@pytest.mark.parametrize("make", [export, script])
+@pytest.mark.parametrize("damage", ["flipped", "cut"])
+def test_damage_is_noticed(difficult: nn.Module, tmp_path: Path, make: Callable[..., Path], damage: str) -> None:
+    file = make(difficult, tmp_path / ("net.pt2" if make is export else "net.pt"))
+    content = bytearray(file.read_bytes())
+    weights = max((parameter.detach().numpy().tobytes() for parameter in difficult.parameters()), key=len)
+    content[content.index(weights) + 3] ^= 64
+    file.write_bytes(content if damage == "flipped" else content[:-100])
+    with pytest.raises(rf.RfgsmError, match=r"Bad CRC-32|other bytes before the first member|is none|not a zip file"):
+        rf.load_classifier(str(file), num_classes=3, trust_model_code=True)
+
+
 @pytest.mark.parametrize("name", ["net.pt2", "net.pt"])
 def test_a_missing_or_damaged_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelError, match="does not exist"):
