@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
@@ -15,15 +16,18 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.errors import ModelError, describe_error
 from robustbench_fgsm.files.atomic_files import temporary_directory
+from robustbench_fgsm.files.hdf5_files import check_hdf5
 from robustbench_fgsm.files.json_files import parse_json
 from robustbench_fgsm.files.regular_files import hash_file, open_to_read
 from robustbench_fgsm.files.zip_archives import ZIP_ERRORS, open_zip
+from robustbench_fgsm.models.checkpoint import MAX_STORED_EXPANSION
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.image_axes import ArrangedImages
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.user_code import ImportPath, on_import_path
 
 CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.weights.h5"
 MAX_CONFIG_BYTES = 2**26
 
 TRUSTED_MODULES = {
@@ -113,13 +117,19 @@ def import_keras() -> Any:
 
 
 def _read_config(file: Path) -> Any:
-    """Return the configuration of the archive; raise ModelError if it is malformed or too large, before anything is unpacked."""
+    """Return the configuration of the archive.
+
+    Raises ModelError or FileError if the configuration or the weights are malformed or too large, before anything is unpacked.
+    """
     try:
         with open_to_read(file, follow_links=True) as stream, open_zip(stream, file) as archive:
             size = archive.getinfo(CONFIG_FILE).file_size
             if size > MAX_CONFIG_BYTES:
                 raise ValueError(f"{size:,} bytes of {CONFIG_FILE}")
             content = archive.read(CONFIG_FILE)
+            if WEIGHTS_FILE in archive.namelist():
+                weights = archive.read(WEIGHTS_FILE)
+                check_hdf5(io.BytesIO(weights), len(weights), str(file), MAX_STORED_EXPANSION)
     except ZIP_ERRORS as error:
         raise ModelError(
             f"model must be a .keras file, got {file}, which is not ({describe_error(error)}): "
