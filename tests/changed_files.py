@@ -451,3 +451,32 @@ def change_arrow(data: st.DataObject, content: bytes) -> bytes:
     stream = io.BytesIO()
     parquet.write_table(table, stream)
     return stream.getvalue()
+
+
+def change_hdf5(data: st.DataObject, content: bytes) -> bytes:
+    """Return HDF5 content with one data set removed, replaced by a link, or of another type, shape or storage."""
+    h5py = pytest.importorskip("h5py")
+    stream = io.BytesIO(content)
+    with h5py.File(stream, "a") as file:
+        names: list[str] = []
+        file.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+        name = data.draw(st.sampled_from(names), label="data set")
+        shape = file[name].shape
+        del file[name]
+        action = data.draw(st.sampled_from(["remove", "link", "group", "type", "shape", "chunks", "external"]), label="action")
+        if action == "link":
+            links = [h5py.SoftLink("/" + name), h5py.SoftLink("/none"), h5py.ExternalLink("/etc/passwd", "/"), file["/"]]
+            file[name] = data.draw(st.sampled_from(links), label="link")
+        elif action == "group":
+            file.create_group(name)
+        elif action == "type":
+            file.create_dataset(name, shape, data.draw(st.sampled_from(["i8", "f2", "f8", "c8", "S4", "u1", "?"]), label="type"))
+        elif action in ("shape", "chunks"):
+            shapes = st.sampled_from([(), (0,), (1,), (1000, 1000), (10**6, 10**6), (2**40,), (3, 3, 3)])
+            shape = data.draw(shapes, label="shape")
+            chunks = tuple(min(length, 1000) or 1 for length in shape) if action == "chunks" and shape and 0 not in shape else None
+            with suppress(ValueError, OSError):  # more than the file system takes
+                file.create_dataset(name, shape, "f4", chunks=chunks, compression="gzip" if chunks else None)
+        elif action == "external":
+            file.create_dataset(name, (100,), "u1", external=[("/etc/passwd", 0, 100)])
+    return stream.getvalue()

@@ -6,6 +6,7 @@ the file holds. The environment's `FUZZ_EXAMPLES` and `FUZZ_SEED` make a longer 
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import io
@@ -17,11 +18,11 @@ import struct
 import tarfile
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -38,6 +39,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.cli.feature_files import parse_bounds
 from robustbench_fgsm.cli.load import was_trained_on
 from robustbench_fgsm.cli.main import main
+from robustbench_fgsm.data.sources.folder import IMAGE_SUFFIXES, UNSUPPORTED_IMAGE_SUFFIXES
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import RfgsmError
 from robustbench_fgsm.models.saved_weights import CARD_FILE, weights_bytes
@@ -56,6 +58,7 @@ from tests.changed_files import (
     change_arrow,
     change_bytes,
     change_gzip,
+    change_hdf5,
     change_json,
     change_ledger,
     change_lines,
@@ -88,12 +91,16 @@ seeded = seed(int(os.environ.get("FUZZ_SEED", "0")))
 
 @dataclass(frozen=True)
 class Boundary:
-    """A file of a folder, how it is changed, and what reads it."""
+    """A file of a folder, how it is changed, and what reads it.
+
+    present: numbers of images that changed content may hold, by a reader of its own; `read` then returns n + bad.
+    """
 
     make: Callable[[], Path]
     file: str
     rewrites: tuple[Rewrite, ...]
     read: Callable[[Path], object]
+    present: Callable[[bytes], Container[int]] | None = None
 
 
 @cache
@@ -362,6 +369,30 @@ def keras_model(folder: Path) -> None:
     keras.Sequential([keras.Input((36,)), keras.layers.Dense(3, activation="softmax")]).save(folder / "net.keras")
 
 
+def always(count: int) -> Callable[[bytes], Container[int]]:
+    """Return the number of images that a change of this file cannot alter."""
+    return lambda content: (count,)
+
+
+def rows_of_table(content: bytes) -> Container[int]:
+    """Return the number of rows of a table: one of them may be its header."""
+    rows = sum(bool(row) for row in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    return rows - 1, rows
+
+
+def images_in_tar(content: bytes) -> Container[int]:
+    """Return the number of images in an archive, and of keys with a label alone."""
+    with tarfile.open(fileobj=io.BytesIO(content), ignore_zeros=True) as archive:
+        names = [PurePosixPath(one.name).name.lower().partition(".")[::2] for one in archive if one.isfile()]
+    images = [key for key, suffix in names if key and f".{suffix}" in IMAGE_SUFFIXES | UNSUPPORTED_IMAGE_SUFFIXES]
+    return range(len(images), len(images) + len({key for key, _ in names} - {*images}) + 1)
+
+
+def rows_of_parquet(content: bytes) -> Container[int]:
+    rows: int = pytest.importorskip("pyarrow.parquet").ParquetFile(io.BytesIO(content)).metadata.num_rows
+    return (rows,)
+
+
 def read_images(spec: str, **options: Any) -> int:
     data = rf.load_data(spec, workers=0, **options)
     return sum(len(batch) + len(batch.bad) for batch in data)
@@ -412,12 +443,18 @@ def tiny_weights(file: str) -> Callable[[Path], object]:
 
 def picture(suffix: str) -> Boundary:
     rewrites = (change_bytes, change_png if suffix == "png" else change_numbers)
-    return Boundary(pictures, f"{suffix}/a/x.{suffix}", rewrites, lambda folder: read_images(f"folder:{folder / suffix}"))
+    return Boundary(
+        pictures, f"{suffix}/a/x.{suffix}", rewrites, lambda folder: read_images(f"folder:{folder / suffix}"), always(2)
+    )
 
 
 def class_map(name: str) -> Boundary:
     return Boundary(
-        arrays, name, (change_json, change_bytes), lambda folder: read_images(f"npz:{folder / 'data.npz'}", class_map=folder / name)
+        arrays,
+        name,
+        (change_json, change_bytes),
+        lambda folder: read_images(f"npz:{folder / 'data.npz'}", class_map=folder / name),
+        always(6),
     )
 
 
@@ -439,24 +476,39 @@ BOUNDARIES = {
     "onnx external": Boundary(onnx_model, "far.onnx", (change_onnx, change_bytes), onnx_reader("far.onnx")),
     "onnx data": Boundary(onnx_model, "far.data", (change_bytes,), onnx_reader("far.onnx")),
     "npz": Boundary(
-        arrays, "data.npz", (change_bytes, change_zip(change_npy, ".npy")), lambda folder: read_images(f"npz:{folder / 'data.npz'}")
+        arrays,
+        "data.npz",
+        (change_bytes, change_zip(change_npy, ".npy")),
+        lambda folder: read_images(f"npz:{folder / 'data.npz'}"),
+        always(6),
     ),
     "saved images": Boundary(arrays, "data.npz", (change_bytes, change_zip(change_npy, ".npy")), saved_images),
     "npy": Boundary(
-        arrays, "images.npy", (change_npy,), lambda folder: read_images(f"npy:{folder / 'images.npy'},{folder / 'labels.npy'}")
+        arrays,
+        "images.npy",
+        (change_npy,),
+        lambda folder: read_images(f"npy:{folder / 'images.npy'},{folder / 'labels.npy'}"),
+        always(6),
     ),
     "data.safetensors": Boundary(
         arrays,
         "data.safetensors",
         (change_safetensors, change_bytes),
         lambda folder: read_images(f"safetensors:{folder / 'data.safetensors'}"),
+        always(6),
     ),
-    "csv": Boundary(arrays, "data.csv", (change_table, change_bytes), lambda folder: read_images(f"csv:{folder / 'data.csv'}")),
-    "mat": Boundary(arrays, "data.mat", (change_matlab, change_bytes), lambda folder: read_images(f"mat:{folder / 'data.mat'}")),
+    "csv": Boundary(
+        arrays, "data.csv", (change_table, change_bytes), lambda folder: read_images(f"csv:{folder / 'data.csv'}"), rows_of_table
+    ),
+    "mat": Boundary(
+        arrays, "data.mat", (change_matlab, change_bytes), lambda folder: read_images(f"mat:{folder / 'data.mat'}"), always(6)
+    ),
     "class names": class_map("names.json"),
     "class map": class_map("map.json"),
     "class pairs": class_map("pairs.json"),
-    "tar": Boundary(pictures, "data.tar", (change_bytes, change_tar), lambda folder: read_images(f"wds:{folder / 'data.tar'}")),
+    "tar": Boundary(
+        pictures, "data.tar", (change_bytes, change_tar), lambda folder: read_images(f"wds:{folder / 'data.tar'}"), images_in_tar
+    ),
     **{suffix: picture(suffix) for suffix in PICTURES},
     "manifest": Boundary(run, "run/manifest.json", (change_json, change_json, change_bytes), read_run),
     "result": Boundary(run, "run/result.json", (change_json, change_json, change_bytes), read_report),
@@ -494,27 +546,34 @@ BOUNDARIES = {
         "parquet/test.parquet",
         (change_arrow, change_arrow, change_bytes),
         lambda folder: read_images(f"hf-data:{folder / 'parquet'}"),
+        rows_of_parquet,
     ),
     "saved table": Boundary(
-        tables, "saved/test/dataset_info.json", (change_json,), lambda folder: read_images(f"hf-data:{folder / 'saved'}")
+        tables, "saved/test/dataset_info.json", (change_json,), lambda folder: read_images(f"hf-data:{folder / 'saved'}"), always(4)
     ),
     "state of a table": Boundary(
-        tables, "saved/test/state.json", (change_json,), lambda folder: read_images(f"hf-data:{folder / 'saved'}")
+        tables, "saved/test/state.json", (change_json,), lambda folder: read_images(f"hf-data:{folder / 'saved'}"), always(4)
     ),
     "arrow": Boundary(
-        tables, "saved/test/data-00000-of-00001.arrow", (change_bytes,), lambda folder: read_images(f"hf-data:{folder / 'saved'}")
+        tables,
+        "saved/test/data-00000-of-00001.arrow",
+        (change_bytes,),
+        lambda folder: read_images(f"hf-data:{folder / 'saved'}"),
+        always(4),
     ),
     "idx images": Boundary(
         idx_files,
         "MNIST/raw/t10k-images-idx3-ubyte",
         (change_numbers, change_bytes),
         lambda folder: read_images("mnist", root=folder),
+        always(6),
     ),
     "idx labels": Boundary(
         idx_files,
         "MNIST/raw/t10k-labels-idx1-ubyte",
         (change_numbers, change_bytes),
         lambda folder: read_images("mnist", root=folder),
+        always(6),
     ),
     "bounds.csv": Boundary(
         feature_files, "bounds.csv", (change_table, change_bytes), lambda folder: parse_bounds(str(folder / "bounds.csv"))
@@ -525,12 +584,15 @@ BOUNDARIES = {
         (change_zip(change_npy, ".npy"), change_bytes),
         lambda folder: parse_bounds(str(folder / "bounds.npz")),
     ),
-    "shard": Boundary(labelled_shards, "data.tar", (change_members,), lambda folder: read_images(f"wds:{folder / 'data.tar'}")),
+    "shard": Boundary(
+        labelled_shards, "data.tar", (change_members,), lambda folder: read_images(f"wds:{folder / 'data.tar'}"), images_in_tar
+    ),
     "shard.gz": Boundary(
         labelled_shards,
         "data.tar.gz",
         (change_gzip(change_bytes), change_gzip(change_members), change_bytes),
         lambda folder: read_images(f"wds:{folder / 'data.tar.gz'}"),
+        lambda content: images_in_tar(gzip.decompress(content)),
     ),
     **{f"document of {name}": Boundary(documents, f"{name}.json", (change_json,), read_document(name)) for name in DOCUMENTS},
     "skops": Boundary(
@@ -542,14 +604,14 @@ BOUNDARIES = {
     "keras": Boundary(
         keras_model,
         "net.keras",
-        (change_zip(change_json, "config.json"), change_zip(change_bytes, ".h5"), change_bytes),
+        (change_zip(change_json, "config.json"), change_zip(change_hdf5, ".h5"), change_zip(change_bytes, ".h5"), change_bytes),
         lambda folder: read_model(f"keras:{folder / 'net.keras'}"),
     ),
 }
 
 
 def read_changed(boundary: Boundary, data: st.DataObject) -> RfgsmError | None:
-    """Read a changed file, and return the error of this package, if any."""
+    """Read a changed file, and return the error of this package, if any. No image that the content holds may vanish."""
     source = boundary.make()
     rewrite = data.draw(st.sampled_from(boundary.rewrites), label="rewrite")
     content = rewrite(data, (source / boundary.file).read_bytes())
@@ -559,9 +621,11 @@ def read_changed(boundary: Boundary, data: st.DataObject) -> RfgsmError | None:
         shutil.copytree(source, folder)
         (folder / boundary.file).write_bytes(content)
         try:
-            boundary.read(folder)
+            found = boundary.read(folder)
         except RfgsmError as error:
             return error
+    if boundary.present is not None:
+        assert found in boundary.present(content)
     return None
 
 

@@ -23,6 +23,9 @@ CARD_FILES = ("README.md", ".huggingface.yaml")
 
 MAX_CARD_BYTES = 2**22
 
+END_OF_STREAM = b"\xff\xff\xff\xff" + bytes(4)
+"""Last bytes of a stream of Arrow."""
+
 UNLABELLED = -1
 """Label of a row without one, as `datasets` has it in test splits."""
 
@@ -137,13 +140,33 @@ def _open_table(name: str) -> Any:
         _check_named_files(path)
     try:
         if is_directory(path) and any(is_file(path / file) for file in ("state.json", "dataset_dict.json")):
-            return datasets.load_from_disk(str(path))
+            return _check_whole(datasets.load_from_disk(str(path)))
         return datasets.load_dataset(str(path) if is_present(path) else name)
     except Exception as error:  # `datasets` trusts the types in its files
         raise DataError(
             f"hf-data must name a data set of the hub or a directory of one, got {name} ({first_line(error)}): "
             "check the name, or fetch it where there is a network"
         ) from error
+
+
+def _check_whole(table: Any) -> Any:
+    """Return a saved table.
+
+    Raises DataError if a file was cut or ends early, whose rows would be missing without an error; pyarrow.ArrowInvalid if lengths
+    and places inside do not fit, which pyarrow does not check when it reads values.
+    """
+    import pyarrow as pa
+
+    parts = table.values() if isinstance(table, dict) else [table]
+    for file in {entry["filename"] for part in parts for entry in part.cache_files}:
+        with pa.memory_map(file) as content:
+            for batch in pa.ipc.open_stream(content):
+                batch.validate(full=True)
+            end = content.tell()
+            content.seek(max(0, end - len(END_OF_STREAM)))
+            if end != content.size() or content.read(len(END_OF_STREAM)) != END_OF_STREAM:
+                raise DataError(f"{file} ends at byte {end:,} of {content.size():,}, without the end of an Arrow stream")
+    return table
 
 
 def _check_named_files(directory: Path) -> None:

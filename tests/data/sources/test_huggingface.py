@@ -40,6 +40,21 @@ def test_fingerprint_differs_between_tables(tmp_path: Path, encode: Encode) -> N
     assert prints[0] == prints[1] != prints[2]
 
 
+@pytest.mark.parametrize("splits", [False, True])
+def test_a_saved_table_that_was_cut_is_an_error(tmp_path: Path, encode: Encode, splits: bool) -> None:
+    """Arrow reads the record batches that are there."""
+    saved: Any = datasets.DatasetDict({"test": table(encode)}) if splits else table(encode)
+    saved.save_to_disk(str(tmp_path / "pets"))
+    (file,) = (tmp_path / "pets").rglob("*.arrow")
+    whole = file.read_bytes()
+    for content in (whole[:-8], whole[:-8] + whole[-8:] * 2, whole + bytes(8)):
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=r"without the end of an Arrow stream"):
+            rf.load_data(f"hf-data:{tmp_path / 'pets'}")
+    file.write_bytes(whole)
+    assert len(rf.load_data(f"hf-data:{tmp_path / 'pets'}")) == 6
+
+
 def test_splits(tmp_path: Path, encode: Encode) -> None:
     parts = {"train": table(encode, 4), "test": table(encode, 3)}
     datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "pets"))
