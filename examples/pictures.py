@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 SWEEP = ("sweep", "--model", "smallcnn", "--limit", "500", "--targeted", "none", "--targeted", "next", "--out", "run")
+PAGE = ("sweep", "--model", "smallcnn", "--limit", "500", "--eps", "2,8/255", "--out", "tutorial")
 TRANSFER = ("transfer", "--source", "mlp300", "--source", "smallcnn", "--source", "smallcnn:robust", "--limit", "500")
 TRAIN = ("train", "--model", "mlp300", "--data", "fashion-mnist", "--limit", "3000", "--held-out", "500", "--epochs", "3")
 VERIFY = ("verify", str(Path(__file__).parent / "candidates/notebook.py:fgsm"))
@@ -80,8 +81,9 @@ def take_screenshot(work: Path, file: Path) -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
         return
-    rfgsm(work, "report", "run", "-o", "report.html")
-    command = [chromium, "--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1280,1500", "--virtual-time-budget=9999"]
+    rfgsm(work, *PAGE)
+    rfgsm(work, "report", "tutorial", "-o", "report.html")
+    command = [chromium, "--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1280,1740", "--virtual-time-budget=9999"]
     page = (work / "report.html").as_uri()
     subprocess.run([*command, f"--screenshot={file}", page], cwd=work, capture_output=True, check=True, timeout=120)
 
