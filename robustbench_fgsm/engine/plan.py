@@ -35,7 +35,8 @@ class PlanTrial:
     images: number of trial images. batch_sizes: sizes of the tried batches. tolerance: largest accepted difference of outputs.
     output_difference: largest difference of outputs, as a share of the largest output. gradient_difference: likewise of input
     gradients, without ties; None if the plan computes no gradients. guard: bounds for a plan that is guarded, else None.
-    subset_guard: bounds on how far the plain network's own outputs move if it predicts a part of a batch; None without a guard.
+    subset_guard: bounds on how far the plain network's own outputs move if it predicts a part of a batch; None without a guard, and
+    in float32, where the plain network predicts whole batches again.
     """
 
     images: int

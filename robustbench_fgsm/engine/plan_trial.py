@@ -32,6 +32,9 @@ GRADIENT_IMAGES = 32
 GRADIENT_TOLERANCE_FACTOR = 16
 """Gradients may differ by so many times the tolerance of outputs, because the backward pass adds its own rounding errors."""
 
+SINGLE_IMAGES = 8
+"""Images that are also predicted one by one, under a plan of lower precision."""
+
 TIED_SHARE = 1 / 16
 """Share of the images whose gradient may differ by more: rounding turns a ReLU on, or picks another of two equal pixels."""
 
@@ -67,7 +70,7 @@ def try_plan(
         with copied_classifier(classifier) as plain:
             planned = apply_plan(plain, plan).classifier
             pairs = _outputs_of_both(plain, planned, attack_batch(plain, batch, spec, classes), last_size, max(spec.epsilons))
-            subsets = _outputs_of_subsets(plain, pairs[0][0], batch.images) if plan.guarded else []
+            subsets = _outputs_of_subsets(plain, pairs[0][0], batch.images) if plan.guarded and plan.precision != "float32" else []
             gradient = None if plan.guarded else _gradient_difference(plain, planned, batch.images[:GRADIENT_IMAGES])
             if _has_changed(classifier.network, plain.network):
                 raise TrialFailure("the network changes its own state when it runs")
@@ -85,7 +88,7 @@ def try_plan(
             raise TrialFailure(f"{what} differ by {found:.2g} of the largest, more than {limit * tolerance:.2g}")
     trial = PlanTrial(len(batch), (len(batch), last_size), tolerance, difference, gradient)
     if plan.guarded:
-        subset = RoundingGuard.measure(subsets, num_images)
+        subset = RoundingGuard.measure(subsets, num_images) if subsets else None
         trial = replace(trial, guard=RoundingGuard.measure(pairs, num_images), subset_guard=subset)
     return replace(plan, trial=trial)
 
@@ -103,8 +106,12 @@ def _outputs_of_both(
 
 
 def _outputs_of_subsets(plain: Classifier, outputs: Tensor, images: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Return the outputs (N, K) of images, and the outputs of the same images in batches of half and an eighth of their number."""
+    """Return the outputs (N, K) of images, and outputs of some of the images in smaller batches.
+
+    The batches have a half and an eighth of the images, and one image each: a library may multiply a single row by other code.
+    """
     parts = [slice(-(-len(images) // share)) for share in (2, 8)]
+    parts += [slice(at, at + 1) for at in range(min(SINGLE_IMAGES, len(images)))]
     return [(outputs[part], plain.predict(move_to_classifier(images[part], plain))) for part in parts]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,25 @@ def test_refuses_and_leaves_no_trace(name: str, plan: Plan, images: rf.ArrayData
     assert getattr(network.network, "calls", 0) == calls
     assert torch.equal(torch.get_rng_state(), states[0])
     assert (random.getstate(), repr(np.random.get_state())) == states[1:]
+
+
+class Alone(SmallNetwork):
+    """It adds more to its outputs if an image is alone in its batch, as another matrix product would."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (N, 10)."""
+        outputs = super().forward(x)
+        return outputs + torch.linspace(0, 1e-3, 10) if len(x) == 1 else outputs
+
+
+def test_smaller_batches_are_measured_down_to_one_image(images: rf.ArrayDataset) -> None:
+    """In float32 there is nothing to measure: whole batches are predicted again."""
+    torch.manual_seed(0)
+    assert tried(Alone(), images).subset_guard is None
+    ordinary, alone = (tried(kind(), images, replace(SAFE, bf16=True)).subset_guard for kind in (SmallNetwork, Alone))
+    assert ordinary is not None
+    assert alone is not None
+    assert ordinary.absolute < 1e-4 < 1e-3 < alone.absolute
 
 
 class BackwardOnly(torch.autograd.Function):
