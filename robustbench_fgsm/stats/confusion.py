@@ -1,4 +1,4 @@
-"""Confusion matrices: dense up to 1,000 classes, and sparse above, where most entries are zero."""
+"""Confusion matrices: dense up to 100 classes, and sparse above, where most entries are zero."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Matrix: TypeAlias = Any
 
 Int64Array = NDArray[np.int64]
 
-MAX_DENSE_CLASSES = 1000
-"""Classes of the largest dense matrix. Three of them take 24 MB for each budget; with 22,000 classes it would be 12 GB."""
+MAX_DENSE_CLASSES = 100
+"""Classes of the largest dense matrix. With 1,000 classes three matrices take 24 MB for each budget, with 22,000 they take 12 GB."""
 
 
 def confusion_matrix(rows: Int64Array, columns: Int64Array, num_classes: int) -> Matrix:
     """Count how often each pair of classes occurs; rows, columns: (N,) classes."""
     if num_classes > MAX_DENSE_CLASSES:
-        from scipy import sparse  # few runs have so many classes
+        from scipy import sparse
 
         ones = np.ones(len(rows), np.int64)
         return sparse.coo_array((ones, (rows, columns)), (num_classes, num_classes)).tocsr()
@@ -75,7 +75,7 @@ def argmax_off_diagonal(matrix: Matrix) -> Int64Array:
     return found
 
 
-def matrix_to_json(matrix: Matrix, max_dense_classes: int = 100) -> Any:
+def matrix_to_json(matrix: Matrix, max_dense_classes: int = MAX_DENSE_CLASSES) -> Any:
     """Return a list of lists up to 100 classes; above, {shape, rows, columns, counts} of the nonzero entries."""
     if matrix.shape[0] <= max_dense_classes:
         return matrix.tolist()
