@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 import xxhash
+from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 
@@ -35,23 +36,32 @@ def hash_sample(image: Any, label: object) -> int:
         digest.update(f"{image.dtype} {image.shape}".encode())
         digest.update(np.ascontiguousarray(image).tobytes())
     else:
-        _update(digest, image.detach().cpu())
+        digest.update(_kind(image))
+        digest.update(_bytes(image.unsqueeze(0))[0].data)
     return _signed(digest)
 
 
 def hash_pixels(images: Tensor) -> Tensor:
     """Return the hashes (N,) int64 of images (N, ...), by their pixels."""
-    found = []
-    for image in images.detach().cpu():
-        digest = xxhash.xxh3_64()
-        _update(digest, image)
-        found.append(_signed(digest))
-    return torch.tensor(found, dtype=torch.int64)
+    if not len(images):
+        return torch.empty(0, dtype=torch.int64)
+    begun = xxhash.xxh3_64(_kind(images[0]))
+
+    def hash_row(row: NDArray[np.uint8]) -> int:
+        digest = begun.copy()
+        digest.update(row.data)
+        return digest.intdigest()
+
+    return torch.from_numpy(np.array(list(map(hash_row, _bytes(images))), np.uint64).view(np.int64))
 
 
-def _update(digest: xxhash.xxh3_64, image: Tensor) -> None:
-    digest.update(f"{image.dtype} {tuple(image.shape)}".encode())
-    digest.update(image.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+def _kind(image: Tensor) -> bytes:
+    return f"{image.dtype} {tuple(image.shape)}".encode()
+
+
+def _bytes(images: Tensor) -> NDArray[np.uint8]:
+    """Return the bytes (N, B) of images (N, ...)."""
+    return images.detach().cpu().contiguous().reshape(len(images), -1).view(torch.uint8).numpy()
 
 
 def _signed(digest: xxhash.xxh3_64) -> int:
