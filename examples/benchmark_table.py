@@ -1,4 +1,4 @@
-"""Benchmark the networks that users have beside all installed libraries, as one Markdown table: medians and ranges.
+"""Benchmark the networks that users have beside all installed libraries, as one Markdown table: medians, ranges and memory.
 
 The bundled networks attack Fashion-MNIST. torchvision's networks have random weights, because time does not depend on weights, and
 attack random images of 224 x 224 pixels. Their labels are their own predictions, so that an attack can change them.
@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 
 import robustbench_fgsm as rf
 
@@ -27,44 +27,27 @@ LARGE = ("resnet50", "mobilenet_v3_small", "vit_b_16", "convnext_tiny")
 LARGE_LIMIT = 16
 
 
-class Centred(nn.Module):
-    """Network whose mean logits over some images are 0: otherwise random weights give all images one class."""
-
-    def __init__(self, network: nn.Module, images: Tensor) -> None:
-        super().__init__()
-        self.network = network.eval()
-        with torch.no_grad():
-            self.register_buffer("offset", self.network(images).mean(0))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits (N, K)."""
-        logits: Tensor = self.network(x) - self.offset
-        return logits
-
-
 def model_and_data(name: str, limit: int | None) -> tuple[rf.Classifier, rf.Dataset]:
     if name in BUNDLED:
         return rf.load_classifier(name), rf.load_data("fashion-mnist", limit=limit or BUNDLED[name])
     torch.manual_seed(0)
     images = torch.rand(limit or LARGE_LIMIT, 3, 224, 224)
-    classifier = rf.wrap(Centred(torchvision.models.get_model(name), images[:4]), 1000, mean=MEAN, std=STD)
+    network, centred = torchvision.models.get_model(name).eval(), nn.BatchNorm1d(1000, affine=False).eval()
+    with torch.no_grad():  # otherwise random weights give all images one class
+        centred.running_mean = network(images[:4]).mean(0)
+    classifier = rf.wrap(nn.Sequential(network, centred), 1000, mean=MEAN, std=STD)
     return classifier, rf.ArrayDataset("random", images, classifier.predict(images).argmax(1), tuple(map(str, range(1000))))
 
 
 def rows(name: str, settings: argparse.Namespace) -> Iterator[str]:
     classifier, data = model_and_data(name, settings.limit)
     found = rf.benchmark(
-        classifier,
-        data,
-        settings.eps,
-        rounds=settings.rounds,
-        threads=settings.threads,
-        batch_size=settings.batch_size,
-        memory=False,
+        classifier, data, settings.eps, rounds=settings.rounds, threads=settings.threads, batch_size=settings.batch_size
     ).to_dict()
     for contender in found["contenders"]:
         jobs = [timing for timing in contender["timings"] if timing["task"] == "job"]
-        yield f"| {name} | {contender['name']} {contender['version']} | {' | '.join(map(cells, jobs))} |"
+        memory = "" if contender["memory"] is None else f"{contender['memory']['above'] / 2**20:.0f}"
+        yield f"| {name} | {contender['name']} {contender['version']} | {' | '.join(map(cells, jobs))} | {memory} |"
 
 
 def cells(timing: dict[str, Any]) -> str:
@@ -85,8 +68,8 @@ def main() -> None:
     parser.add_argument("--batch-size", default="auto")
     parser.add_argument("--eps", default="1,2,3,4,5,6,7,8/255")
     settings = parser.parse_args()
-    print("| network | implementation | s, one ε | times the unit | limit | s, all ε | times the unit | limit |")
-    print("|---|---|--:|--:|--:|--:|--:|--:|")
+    print("| network | implementation | s, one ε | times the unit | limit | s, all ε | times the unit | limit | MiB |")
+    print("|---|---|--:|--:|--:|--:|--:|--:|--:|")
     for name in settings.networks:
         for row in rows(name, settings):
             print(row, flush=True)
