@@ -5,47 +5,56 @@ A whole attack is measured, because rounding also changes the sign of a gradient
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
+from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord
+from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.engine.rounding_guard import RoundingGuard
 from robustbench_fgsm.global_generators import preserve_generators
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, move_to_classifier
 from robustbench_fgsm.spec import AttackSpec, is_multi_label
-from robustbench_fgsm.stats.tally import MAX_BUDGETS as MAX_BUDGETS
+from robustbench_fgsm.stats.tally import BatchOutcomes
+from robustbench_fgsm.surroundings import neutral_surroundings
 
 TRIAL_IMAGES = 24
 PART_SIZE = 7
 """Images of the other batch size."""
 
 
-def measure_rounding(classifier: Classifier, data: Dataset, spec: AttackSpec) -> RoundingGuard | None:
+def measure_rounding(
+    classifier: Classifier, batch: Batch, num_images: int, spec: AttackSpec, classes: tuple[str, ...]
+) -> RoundingGuard | None:
     """Return bounds on how far rounding moves the margin between two outputs.
 
     None for a multi-label network, for one that cannot be run in another way, and where memory holds no trial.
 
-    The first images are attacked as they are, in batches of another size, and, if the network allows it, in the other memory
+    The images are attacked as they are, in batches of another size, and, if the network allows it, in the other memory
     layout; and their outputs are compared with those of float64. Saturated images are left out, whose gradients are spoilt by more
     than rounding.
 
     Args:
         classifier: the plain classifier, without a plan.
-        data: the images of the run.
+        batch: the first TRIAL_IMAGES images of the run.
+        num_images: images of the run.
         spec: the attack, whose smallest and largest budgets are tried.
+        classes: names of the classes.
     """
     if isinstance(classifier, TorchClassifier) and is_multi_label(classifier):  # each label has a prediction of its own
         return None
-    batch = first_readable_batch(data, TRIAL_IMAGES)
     try:
-        with preserve_generators([classifier.device]):
-            pairs = [_finite_rows(*pair) for pair in _outputs_in_pairs(classifier, batch, spec, data.classes)]
+        with neutral_surroundings(), preserve_generators([classifier.device]):
+            pairs = [_finite_rows(*pair) for pair in _outputs_in_pairs(classifier, batch, spec, classes)]
     except Exception:  # noqa: BLE001  (a network may raise any error; memory may hold fewer images than a trial has)
         return None
-    return RoundingGuard.measure(pairs, len(data)) if any(len(ours) for ours, _ in pairs) else None
+    return RoundingGuard.measure(pairs, num_images) if any(len(ours) for ours, _ in pairs) else None
 
 
 def _finite_rows(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,12 +94,43 @@ def _outputs_at(classifier: Classifier, parts: Sequence[AttackedBatch], epsilon:
     return torch.cat([classifier.predict(move_to_classifier(x_adv, classifier)) for x_adv in perturbed])
 
 
-def mark_close(guard: RoundingGuard, outputs: Sequence[Tensor]) -> Tensor:
-    """Return (N,) int64 whose bits mark predictions that rounding could change.
+def mark_close(outcomes: BatchOutcomes, guard: RoundingGuard | None) -> BatchOutcomes:
+    """Return the outcomes, without their margins, with marks of the predictions that rounding could change.
 
-    guard: bounds of the network. outputs: (N, K) before the attack, for bit 0, and at each budget, for the next bits.
+    guard: bounds of the network; None marks nothing.
     """
-    found = torch.zeros(len(outputs[0]), dtype=torch.int64, device=outputs[0].device)
-    for bit, logits in enumerate(outputs[: MAX_BUDGETS + 1]):
-        found |= guard.at_risk(logits).long() << bit
-    return found
+    if guard is None or outcomes.margins is None:
+        return replace(outcomes, margins=None)
+    close = guard.are_close(outcomes.margins).astype(np.int64)
+    return replace(outcomes, close=(close << np.arange(close.shape[1])).sum(1), margins=None)
+
+
+@dataclass(repr=False)
+class RecordList:
+    """Store of the pieces of a run in main memory, in which close predictions are marked when the records are read.
+
+    So a run whose records nobody reads measures no rounding.
+    """
+
+    kept: list[PieceRecord] = field(default_factory=list)
+    measure_rounding: Callable[[], RoundingGuard | None] | None = None
+    """Returns the bounds; None once the kept records are marked. It holds the classifier until then."""
+
+    def records(self) -> Iterator[PieceRecord]:
+        """Yield the pieces that are finished."""
+        if self.kept and self.measure_rounding is not None:
+            guard, self.measure_rounding = self.measure_rounding(), None
+            self.kept = [replace(one, outcomes=tuple(mark_close(found, guard) for found in one.outcomes)) for one in self.kept]
+        yield from list(self.kept)
+
+    def keep(self, record: PieceRecord) -> None:
+        """Add one piece that is finished."""
+        self.kept.append(record)
+
+    def restart(self, _: Plan) -> RecordList:
+        """Forget all pieces, because they are attacked again under another plan."""
+        self.kept.clear()
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"kept": list(self.records()), "measure_rounding": None}

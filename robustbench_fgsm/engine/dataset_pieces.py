@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -90,23 +90,3 @@ class PieceStore(Protocol):
 
     def keep(self, record: PieceRecord) -> None:
         """Store one more piece; raise ResourceError if this fails."""
-
-
-@dataclass
-class RecordList:
-    """Store of the pieces of a run in main memory."""
-
-    kept: list[PieceRecord] = field(default_factory=list)
-
-    def records(self) -> Iterator[PieceRecord]:
-        """Yield the pieces that are finished."""
-        yield from list(self.kept)
-
-    def keep(self, record: PieceRecord) -> None:
-        """Add one piece that is finished."""
-        self.kept.append(record)
-
-    def restart(self, _: Plan) -> RecordList:
-        """Forget all pieces, because they are attacked again under another plan."""
-        self.kept.clear()
-        return self

@@ -58,13 +58,15 @@ class PendingOutcomes:
     batch: Batch
     table: Tensor
     targeted: bool
-    columns: tuple[str, ...]
-    """Further columns of the outcomes, the last rows of the table."""
+    distance_rows: int
+    """Rows of distances, behind the predictions: 1, or 0 if they are not measured."""
+    margin_rows: int
+    """Rows of margins, the last ones, with the bits of float64 numbers; 0 if margins are not kept."""
     copy_done: torch.cuda.Event | None
 
     @classmethod
     def start(
-        cls, attacked: AttackedBatch, after: Sequence[Tensor], distances: Tensor | None = None, close: Tensor | None = None
+        cls, attacked: AttackedBatch, after: Sequence[Tensor], distances: Tensor | None = None, margins: Tensor | None = None
     ) -> PendingOutcomes:
         """Start the copy.
 
@@ -72,28 +74,32 @@ class PendingOutcomes:
             attacked: the batch and its gradient step.
             after: predicted classes (N,) at each budget.
             distances: (N,) positions, or None if they are not measured.
-            close: (N,) bits of predictions that rounding could change, or None if they are not marked.
+            margins: (N, B, 2) float64, see `BatchOutcomes`, or None if they are not kept.
         """
         step = attacked.gradient_step
         flags = [step.zero_gradient, step.nonfinite_gradient, attacked.saturated]
-        further = {name: row for name, row in (("distances", distances), ("close", close)) if row is not None}
-        rows = [*flags, attacked.before, attacked.labels_or_targets, *after, *further.values()]
-        table, columns = torch.cat([row.long().reshape(len(attacked.batch), -1).T for row in rows]), tuple(further)
+        nothing = attacked.before.new_empty(len(attacked.batch), 0)
+        last = [nothing if distances is None else distances, nothing if margins is None else margins.flatten(1).view(torch.int64)]
+        columns = [*flags, attacked.before, attacked.labels_or_targets, *after, *last]
+        rows = [column.long().reshape(len(attacked.batch), -1).T for column in columns]
+        table, counts = torch.cat(rows), (len(rows[-2]), len(rows[-1]))
         if table.device.type != "cuda":
-            return cls(attacked.batch, table.cpu(), attacked.targeted, columns, None)
+            return cls(attacked.batch, table.cpu(), attacked.targeted, *counts, None)
         on_cpu = torch.empty_like(table, device="cpu", pin_memory=True).copy_(table, non_blocking=True)
         copy_done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         copy_done.record(torch.cuda.current_stream(table.device))
-        return cls(attacked.batch, on_cpu, attacked.targeted, columns, copy_done)
+        return cls(attacked.batch, on_cpu, attacked.targeted, *counts, copy_done)
 
     def wait(self) -> ObservedBatch:
         """Return the outcomes when the copy is done."""
         if self.copy_done is not None:
             self.copy_done.synchronize()
-        shape, end = self.batch.labels.shape, len(self.table) - len(self.columns)
+        shape, n = self.batch.labels.shape, len(self.batch)
+        end = len(self.table) - self.distance_rows - self.margin_rows
         zero_gradient, nonfinite_gradient, saturated = self.table[:3].numpy().astype(np.bool_)
-        predictions = self.table[3:end].reshape(-1, shape[1:].numel(), len(self.batch))
+        predictions = self.table[3:end].reshape(-1, shape[1:].numel(), n)
         before, labels_or_targets, *after = predictions.transpose(1, 2).numpy().reshape(-1, *shape)
+        margins = self.table[end + self.distance_rows :].T.contiguous().numpy().view(np.float64)
         outcomes = BatchOutcomes(
             self.batch.ids.numpy(),
             self.batch.labels.numpy(),
@@ -103,7 +109,8 @@ class PendingOutcomes:
             zero_gradient,
             nonfinite_gradient,
             saturated,
-            **dict(zip(self.columns, self.table[end:].numpy(), strict=True)),
+            distances=self.table[end].numpy() if self.distance_rows else None,
+            margins=margins.reshape(n, -1, 2) if self.margin_rows else None,
         )
         return ObservedBatch(self.batch, outcomes)
 

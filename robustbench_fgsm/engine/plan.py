@@ -158,12 +158,14 @@ class PlannedClassifier:
     """A plan, the classifier that follows it, and the plain classifier, which computes the rest under a guarded plan.
 
     rounding: bounds by which predictions are marked that another machine could change; None if they are not marked.
+    keeps_margins: whether the margins of predictions are kept, from which they can be marked.
     """
 
     plan: Plan
     classifier: Classifier
     plain_classifier: Classifier
     rounding: RoundingGuard | None = None
+    keeps_margins: bool = False
 
     @property
     def gradient_classifier(self) -> Classifier:

@@ -10,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch, craft_and_run, predict_classes
-from robustbench_fgsm.engine.close_predictions import mark_close
 from robustbench_fgsm.engine.distances import measure_distances
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.engine.outcomes import ObservedBatch, OutcomeBuffer, PendingOutcomes, replaces_counts
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, PlannedClassifier
-from robustbench_fgsm.engine.rounding_guard import RoundingGuard
+from robustbench_fgsm.engine.rounding_guard import RoundingGuard, measure_margins
 from robustbench_fgsm.models.classifier import decide
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.audit import NO_AUDIT, AuditCounts
-from robustbench_fgsm.stats.tally import BatchOutcomes
+from robustbench_fgsm.stats.tally import MAX_BUDGETS, BatchOutcomes
 
 OutcomeSink = Callable[[BatchOutcomes], None]
 """Called with certain outcomes; each image comes once, in any order."""
@@ -41,7 +41,7 @@ class PlannedAttack:
     ) -> None:
         self.decided_again, self.audit = 0, NO_AUDIT
         plain = planned.plain_classifier
-        self._planned, self._plain = planned, PlannedClassifier(PLAIN_PLAN, plain, plain, planned.rounding)
+        self._planned, self._plain = planned, PlannedClassifier(PLAIN_PLAN, plain, plain, keeps_margins=planned.keeps_margins)
         self._spec, self._classes, self._sink, self._splitter = spec, classes, sink, splitter
         self._saturated = OutcomeBuffer[ObservedBatch](planned.plan.batch_size)
         self._replaces_counts = replaces_counts(planned.plain_classifier, spec)
@@ -82,8 +82,9 @@ class PlannedAttack:
             images = ObservedBatch.concatenate(waiting)
             pending = self._start_attack(self._plain, images.batch, replace(self._spec, stable=True))
             found = ObservedBatch.concatenate([part.wait() for part in pending]).outcomes
-            close = None if found.close is None or images.outcomes.close is None else images.outcomes.close | found.close
-            self._sink(replace(images.outcomes, after_stable=found.after, distances_stable=found.distances, close=close))
+            ours, theirs = images.outcomes.margins, found.margins
+            margins = None if ours is None or theirs is None else np.minimum(ours, theirs)
+            self._sink(replace(images.outcomes, after_stable=found.after, distances_stable=found.distances, margins=margins))
 
     def _start_attack(self, planned: PlannedClassifier, batch: Batch, spec: AttackSpec) -> list[PendingOutcomes]:
         return self._splitter.map_parts(len(batch), lambda rows: self._start_part(planned, batch.at(rows), spec))
@@ -97,9 +98,9 @@ class PlannedAttack:
         else:
             outputs, decided_again, audit = predict_guarded(planned, guard, attacked, spec)
             self.decided_again, self.audit = self.decided_again + decided_again, self.audit + audit
-        everything = (attacked.gradient_step.outputs, *outputs)
-        close = None if planned.rounding is None else mark_close(planned.rounding, everything)
-        return PendingOutcomes.start(attacked, [decide(planned.classifier, one) for one in outputs], distances, close)
+        everything = (attacked.gradient_step.outputs, *outputs[:MAX_BUDGETS])
+        margins = torch.stack([measure_margins(one) for one in everything], 1) if planned.keeps_margins else None
+        return PendingOutcomes.start(attacked, [decide(planned.classifier, one) for one in outputs], distances, margins)
 
 
 def predict_guarded(

@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robustbench_fgsm.stats.tally import Int64Array
 from robustbench_fgsm.stats.tolerance import CONFIDENCE, COVERED_SHARE, upper_tolerance_limit
+
+Margins = TypeVar("Margins", Tensor, NDArray[Any])
 
 AUDIT_IMAGES = 600
 """Expected number of audited images: the number is random, and below 500 once in 100,000 runs."""
@@ -50,8 +53,11 @@ class RoundingGuard:
 
     def at_risk(self, outputs: Tensor) -> Tensor:
         """Return the images (N,) bool whose largest two outputs (N, K) are closer than the bounds, or not finite."""
-        bound = (self.relative * outputs.abs().amax(1).double()).clamp(min=self.absolute)
-        return ~(logit_margins(outputs) > bound)
+        return self.are_close(measure_margins(outputs))
+
+    def are_close(self, margins: Margins) -> Margins:
+        """Return (...) bool, whether margins (..., 2) as of `measure_margins` are within the bounds, or not finite."""
+        return ~((margins[..., 0] > self.absolute) & (margins[..., 1] > self.relative))
 
     def draw_audit(self, ids: Int64Array, seed: int) -> Tensor:
         """Return the images (N,) bool of the audit, drawn by (seed, id) alone."""
@@ -72,9 +78,12 @@ class RoundingGuard:
         return cls(absolute, relative, int(found["images"]), largest, share)
 
 
-def logit_margins(outputs: Tensor) -> Tensor:
-    """Return the distance (N,) of the largest output (N, K) from the second largest."""
+def measure_margins(outputs: Tensor) -> Tensor:
+    """Return distances (N, 2) float64 of the largest output (N, K) from the second: in its units, and as a share of the largest.
+
+    The largest output of the second distance is the one with the largest magnitude. A distance without a second output is infinite.
+    """
     if outputs.shape[1] < 2:
-        return torch.full_like(outputs[:, 0], math.inf)
-    first, second = outputs.topk(2, 1).values.unbind(1)
-    return first - second
+        return outputs.new_full((len(outputs), 2), math.inf, dtype=torch.float64)
+    first, second = outputs.topk(2, 1).values.double().unbind(1)
+    return torch.stack([first - second, (first - second) / outputs.abs().amax(1)], 1)

@@ -13,6 +13,7 @@ import torch
 
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset, keep_readable, readable_batches
 from robustbench_fgsm.data.image_hashes import hash_pixels
+from robustbench_fgsm.engine.close_predictions import mark_close
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord, Pieces, PieceStore, piece_size
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, merge_by_number
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
@@ -127,6 +128,8 @@ def attack_by_pieces(
         if not parts[0]:
             return (), (), ()
         outcomes = tuple(BatchOutcomes.concatenate(part).sorted_by_id() for part in parts)
+        if planned.rounding is not None:
+            outcomes = tuple(mark_close(one, planned.rounding) for one in outcomes)
         return outcomes, tuple(attack.decided_again for attack in attacks), tuple(attack.audit for attack in attacks)
 
     def count_record(record: PieceRecord) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from robustbench_fgsm.data.dataset import Dataset
 from robustbench_fgsm.data.match_model import as_classifier_and_data
-from robustbench_fgsm.engine.dataset_pieces import RecordList
+from robustbench_fgsm.engine.close_predictions import RecordList
 from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
 from robustbench_fgsm.engine.run_pieces import RunContext
 from robustbench_fgsm.errors import warn_user

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from robustbench_fgsm.attack.outputs import read_for_loss
-from robustbench_fgsm.data.dataset import Dataset, describe_data
+from robustbench_fgsm.data.dataset import Dataset, describe_data, first_readable_batch
 from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
 from robustbench_fgsm.engine.choose_plan import choose_plan
-from robustbench_fgsm.engine.close_predictions import measure_rounding
-from robustbench_fgsm.engine.dataset_pieces import RecordList
+from robustbench_fgsm.engine.close_predictions import TRIAL_IMAGES, RecordList, measure_rounding
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level
 from robustbench_fgsm.engine.preflight import check_single_epsilon, preflight_all
@@ -183,8 +183,7 @@ def _run_and_keep_records(
     store = RecordList()
     context = RunContext(store=store, progress=progress, restart=store.restart)
     found = run_attacks(classifier, data, specs, run_options, checks, context=context)
-    records = tuple(store.records())
-    return [replace(evaluation, records=records, attack_index=index) for index, evaluation in enumerate(found)]
+    return [replace(evaluation, records=store, attack_index=index) for index, evaluation in enumerate(found)]
 
 
 def run_attacks(
@@ -269,8 +268,13 @@ def _attack_all(planned: PlannedClassifier, data: Dataset, specs: Sequence[Attac
     if store is None and world.size == 1:
         return attack_dataset(planned, data, specs, report_progress)
     if store is not None:  # which keeps what becomes of each image
-        rounding = measure_rounding(planned.plain_classifier, data, specs[0]) if world.is_main else None
-        planned = replace(planned, rounding=world.broadcast(rounding))
+        batch = first_readable_batch(data, TRIAL_IMAGES)
+        measure = partial(measure_rounding, planned.plain_classifier, batch, len(data), specs[0], data.classes)
+        if isinstance(store, RecordList):
+            store.measure_rounding, rounding = measure, None
+        else:
+            rounding = world.broadcast(measure() if world.is_main else None)
+        planned = replace(planned, rounding=rounding, keeps_margins=isinstance(store, RecordList) or rounding is not None)
     return attack_by_pieces(planned, data, specs, store, world, report_progress)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustbench_fgsm.attack.losses import CANCELLING_LOSSES, LOGIT_LOSSES
-from robustbench_fgsm.engine.dataset_pieces import PieceRecord
+from robustbench_fgsm.engine.close_predictions import RecordList
 from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.checks import PgdCheck
@@ -52,7 +52,8 @@ class Evaluation(ReportedResult, Measurement):
         masking_check: result of the check for gradient masking; None if it was not requested.
         distances: counts of distances; None if they were not measured.
         distances_stable: counts of distances with exact gradients on saturated images.
-        records: outcomes of each image, by piece, with this attack at `attack_index`; None if there are too many images.
+        records: outcomes of each image, by piece, with this attack at `attack_index`; None if there are too many images. They hold
+            the classifier until the evaluation is saved.
     """
 
     model: ModelInfo
@@ -68,7 +69,7 @@ class Evaluation(ReportedResult, Measurement):
     masking_check: MaskingCheck | None = None
     distances: DistanceCounts | None = None
     distances_stable: DistanceCounts | None = None
-    records: tuple[PieceRecord, ...] | None = field(default=None, compare=False)
+    records: RecordList | None = field(default=None, compare=False)
     attack_index: int = field(default=0, compare=False)
 
     @property

@@ -46,6 +46,8 @@ NOTHING = "nothing"
 CONSEQUENCES = ("sha256", "fingerprint", "parameters", "content", "sample", "hash", "piece_size")
 """Ends of the keys of settings that follow from others; an error names them last."""
 
+Manifest = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+
 OUTPUTS_ON_NOISE = "outputs_on_noise"
 """Setting of a model that is compared up to rounding, which depends on the number of threads."""
 
@@ -105,7 +107,8 @@ class RunDirectory:
 
     Args:
         path: the directory, or None.
-        manifest: what a new directory records: the settings, and keys that may change.
+        manifest: what a new directory records: the settings, and keys that may change; or a function that returns it. One process
+            without a directory does not call the function, which may run the model.
         world: processes that share the run. Only the main process writes these files.
         select_settings: returns the settings in a manifest.
         files: patterns of other files of the run, whose temporary files are removed.
@@ -119,7 +122,7 @@ class RunDirectory:
     def __init__(
         self,
         path: Path | None,
-        manifest: Mapping[str, Any],
+        manifest: Manifest,
         world: World = SINGLE_PROCESS,
         *,
         select_settings: Callable[[Mapping[str, Any]], dict[str, Any]] = settings_in_manifest,
@@ -128,13 +131,18 @@ class RunDirectory:
     ) -> None:
         self.path, self.world = path, world
         self.result: dict[str, Any] | None = None
-        self._manifest = json.loads(json.dumps(manifest))
         self._select_settings = select_settings
-        self.settings = select_settings(self._manifest)
+        self._set_manifest(manifest)
         self._files, self._reuse_result = files, reuse_result
         self._on_disk: dict[str, bytes | None] = {}
         """Content of manifest and result, as far as it is known; None if there is no such file."""
         self._lock, self._is_locked = ExitStack(), False
+
+    def _set_manifest(self, manifest: Manifest) -> None:
+        is_unused = self.path is None and self.world.size == 1 and callable(manifest)
+        found = {} if is_unused else manifest() if callable(manifest) else manifest
+        self._manifest: dict[str, Any] = json.loads(json.dumps(found))
+        self.settings = {} if is_unused else self._select_settings(self._manifest)
 
     def __enter__(self) -> Self:
         self.settings = replace_outputs(self.settings, self.world.broadcast(self.settings))
@@ -190,13 +198,12 @@ class RunDirectory:
             )
         return found
 
-    def restart(self, manifest: Mapping[str, Any], pattern: re.Pattern[str]) -> None:
+    def restart(self, manifest: Manifest, pattern: re.Pattern[str]) -> None:
         """Remove the parts that are measured already, whose names match the pattern, and then record other settings.
 
         Every process calls this; the main process changes the files.
         """
-        self._manifest = json.loads(json.dumps(manifest))
-        self.settings = self._select_settings(self._manifest)
+        self._set_manifest(manifest)
         self.world.barrier()
         if self.path is not None and self.world.is_main:
             with translate_os_errors(self.path):

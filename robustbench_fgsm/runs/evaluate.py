@@ -55,7 +55,7 @@ def evaluate_in_directory(
     """
     with RunDirectory(
         out,
-        run.to_manifest(),
+        run.to_manifest,
         world,
         files=(EXAMPLE_IMAGES_FILE,),
         reuse_result=lambda directory: is_complete_and_unchanged(directory, run.data),
@@ -71,7 +71,7 @@ def evaluate_in_directory(
                 def restart(plan: Plan) -> LedgerStore | None:
                     nonlocal run
                     run = replace(run, plan=plan)
-                    directory.restart(run.to_manifest(), LEDGER_PATTERN)
+                    directory.restart(run.to_manifest, LEDGER_PATTERN)
                     return open_store()
 
                 store = open_store()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
-from robustbench_fgsm.engine.dataset_pieces import RecordList
+from robustbench_fgsm.engine.close_predictions import RecordList
 from robustbench_fgsm.engine.run_pieces import RunContext
 from robustbench_fgsm.errors import InvalidRunError
 from robustbench_fgsm.evaluation.evaluate import NO_OPTIMIZATION, run_attacks

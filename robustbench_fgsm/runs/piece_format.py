@@ -149,7 +149,7 @@ def _piece_columns(record: PieceRecord) -> Iterator[tuple[str, Array]]:
 
 
 def _batch_outcomes(columns: dict[str, Int64Array], attack: int) -> BatchOutcomes:
-    flags = {name: (columns[f"flags.{attack}"] >> bit & 1).astype(np.bool_) for bit, name in enumerate(FLAG_NAMES)}
+    flags: dict[str, Any] = {name: (columns[f"flags.{attack}"] >> bit & 1).astype(np.bool_) for bit, name in enumerate(FLAG_NAMES)}
     after, distances = columns[f"after.{attack}"], columns.get(f"distances.{attack}")
 
     def with_stable(column: Int64Array | None, name: str) -> Int64Array | None:

@@ -56,7 +56,7 @@ def save_run(result: Evaluation | Sequence[Evaluation], directory: Path | str) -
             store = LedgerStore(place, RecordSchema.from_settings(run.settings))
             finished = set(store.ledger.finished_numbers.tolist())
             with closing(store):
-                for record in records:
+                for record in records.records():
                     if record.number not in finished:
                         store.keep(_select_attacks(record, [one.attack_index for one in evaluations]))
             run.write_result(_document(command, evaluations))

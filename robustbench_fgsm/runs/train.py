@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -178,7 +179,8 @@ def train_in_directory(
     classifier, recipe = run.classifier, run.recipe
     data = match_to_classifier(run.data, classifier)
     check_trainable(classifier, data, recipe, world)  # before a directory is made
-    settings = run_settings(
+    settings = partial(
+        run_settings,
         "train",
         classifier,
         data,

@@ -73,7 +73,7 @@ def transfer_in_directory(
     Pieces that the directory's ledgers hold are not attacked again. Raises as `RunDirectory` and `run_transfer` do.
     """
     with RunDirectory(
-        out, run.settings(), world, reuse_result=lambda directory: is_complete_and_unchanged(directory, run.data)
+        out, run.settings, world, reuse_result=lambda directory: is_complete_and_unchanged(directory, run.data)
     ) as directory:
         if directory.result is not None:
             return directory.result

@@ -13,7 +13,7 @@ Matrix: TypeAlias = Any
 Int64Array = NDArray[np.int64]
 
 MAX_DENSE_CLASSES = 100
-"""Classes of the largest dense matrix. With 1,000 classes three matrices take 24 MB for each budget, with 22,000 they take 12 GB."""
+"""Classes of the largest dense matrix. Three matrices of 1,000 classes take 24 MB for each budget."""
 
 
 def confusion_matrix(rows: Int64Array, columns: Int64Array, num_classes: int) -> Matrix:

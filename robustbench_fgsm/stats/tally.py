@@ -44,6 +44,8 @@ class BatchOutcomes:
         distances_stable: (N,) like `distances`, but saturated images follow their exact gradient; None if it equals `distances`.
         close: (N,) bits of predictions that rounding could change, the lowest before the attack, the next ones at each budget;
             None if they are not marked.
+        margins: (N, B, 2) distances of the two largest outputs before the attack and at each budget, for at most 1 + MAX_BUDGETS
+            predictions: in units of the outputs, and as a share of the largest output; None if they are not kept.
     """
 
     ids: Int64Array
@@ -58,6 +60,7 @@ class BatchOutcomes:
     distances: Int64Array | None = None
     distances_stable: Int64Array | None = None
     close: Int64Array | None = None
+    margins: NDArray[np.float64] | None = None
 
     __repr__ = short_repr
 
@@ -158,7 +161,7 @@ LABEL_SHAPE = (2, 3, 3)
 class Tally:
     """Counts of one attack at one budget over K classes.
 
-    Matrices are sparse above 1,000 classes. An image without a prediction, because its outputs are not finite, is in `images` and
+    Matrices are sparse above 100 classes. An image without a prediction, because its outputs are not finite, is in `images` and
     in `nonfinite_before` or `nonfinite_after`, and in no matrix that would need the prediction.
 
     Attributes:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import pickle
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.engine.close_predictions import MAX_BUDGETS, mark_close, measure_rounding
-from robustbench_fgsm.engine.rounding_guard import RoundingGuard
+from robustbench_fgsm.engine.close_predictions import TRIAL_IMAGES, RecordList, mark_close, measure_rounding
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord
+from robustbench_fgsm.engine.plan import PLAIN_PLAN
+from robustbench_fgsm.engine.rounding_guard import RoundingGuard, measure_margins
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.options import AttackOptions, RunOptions
 from robustbench_fgsm.runs.measure_lock import measure_lock
 from robustbench_fgsm.runs.pair_locks import pair_locks
 from robustbench_fgsm.runs.robustness_lock import RobustnessLock
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.tally import MAX_BUDGETS, BatchOutcomes
 
 SPEC = AttackSpec((2 / 255, 8 / 255))
 
@@ -33,15 +39,58 @@ def near_ties(channels: int = 8) -> rf.TorchClassifier:
     return rf.wrap(nn.Sequential(first, nn.ReLU(), nn.Flatten(), head), 3)
 
 
+def measured(classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> RoundingGuard | None:
+    return measure_rounding(classifier, next(data.batches(0, TRIAL_IMAGES, TRIAL_IMAGES)), len(data), SPEC, data.classes)
+
+
+def outcomes(margins: Tensor) -> BatchOutcomes:
+    numbers, flags = np.zeros(len(margins), np.int64), np.zeros(len(margins), np.bool_)
+    return BatchOutcomes(numbers, numbers, numbers, numbers[:, None], None, flags, flags, flags, margins=margins.numpy())
+
+
 def test_marks_follow_the_margins() -> None:
     guard = RoundingGuard(0.1, 0.0, 10, 0.0, 0.0)
-    clear, close = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.05, 0.0]])
-    assert mark_close(guard, [torch.cat([clear, close]), torch.cat([close, close])]).tolist() == [2, 3]
-    assert mark_close(guard, [close] * (MAX_BUDGETS + 9)).tolist() == [2 ** (MAX_BUDGETS + 1) - 1]
+    clear, close = measure_margins(torch.tensor([[1.0, 0.0], [0.05, 0.0]]))
+    found = mark_close(outcomes(torch.stack([torch.stack([clear, close]), torch.stack([close, close])])), guard)
+    assert found.margins is None
+    assert found.close is not None
+    assert found.close.tolist() == [2, 3]
+    every = mark_close(outcomes(close.expand(1, MAX_BUDGETS + 1, 2)), guard).close
+    assert every is not None
+    assert every.tolist() == [2 ** (MAX_BUDGETS + 1) - 1]
+    assert mark_close(outcomes(close.expand(1, 2, 2)), None).close is None
+
+
+def test_another_plan_starts_again() -> None:
+    store = RecordList()
+    store.keep(PieceRecord(0))
+    assert list(store.restart(PLAIN_PLAN).records()) == []
+
+
+@pytest.mark.parametrize("read", [RecordList.records, pickle.dumps, copy.deepcopy], ids=["records", "pickle", "deepcopy"])
+def test_records_are_marked_when_they_are_read(read: Callable[[RecordList], object]) -> None:
+    """Rounding is measured once, after which the records hold no classifier."""
+    calls: list[int] = []
+
+    def measure() -> RoundingGuard:
+        calls.append(1)
+        return RoundingGuard(0.1, 0.0, 10, 0.0, 0.0)
+
+    close = measure_margins(torch.tensor([[0.05, 0.0]]))
+    store = RecordList(measure_rounding=measure)
+    assert list(store.records()) == []
+    store.keep(PieceRecord(0, (outcomes(close.expand(1, 2, 2)),)))
+    assert calls == []
+    for found in (read(store), read(store)):
+        assert list(found) if isinstance(found, Iterator) else found
+    (record,) = pickle.loads(pickle.dumps(store)).records()
+    assert record.outcomes[0].close.tolist() == [3]
+    assert len(calls) == 1
+    assert store.measure_rounding is None
 
 
 def test_an_ordinary_network_has_small_bounds(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
-    guard = measure_rounding(classifier, images, SPEC)
+    guard = measured(classifier, images)
     assert guard is not None
     assert 1e-7 < guard.relative < 1e-3
 
@@ -49,7 +98,7 @@ def test_an_ordinary_network_has_small_bounds(classifier: rf.TorchClassifier, im
 def test_leaves_no_trace(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     state = torch.random.get_rng_state()
     before = [parameter.clone() for parameter in classifier.network.parameters()]
-    measure_rounding(classifier, images, SPEC)
+    measured(classifier, images)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(map(torch.equal, before, classifier.network.parameters()))
 
@@ -65,7 +114,7 @@ class Single(nn.Module):
 
 
 def test_a_network_that_runs_in_one_way_alone_has_no_bounds(images: rf.ArrayDataset) -> None:
-    assert measure_rounding(rf.wrap(Single(), 3), images, SPEC) is None
+    assert measured(rf.wrap(Single(), 3), images) is None
 
 
 def relabelled(images: rf.ArrayDataset) -> rf.ArrayDataset:
@@ -109,14 +158,18 @@ def test_marked_images_are_ties_up_to_1_per_cent(machines: list[RobustnessLock])
             assert all((at.lost, at.gained) == (0, 0) for at in pairs)
 
 
-def test_runs_without_a_store_mark_nothing(
-    classifier: rf.TorchClassifier, images: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch
+def test_runs_that_are_not_saved_measure_nothing(
+    classifier: rf.TorchClassifier, images: rf.ArrayDataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Nobody reads the marks there, so the trial would only cost time; `evaluate` keeps records for `save`."""
+    """Nobody reads the marks there, so the trial would only cost time."""
 
     def fail(*_: object) -> Callable[..., object]:
         raise AssertionError
 
     monkeypatch.setattr("robustbench_fgsm.evaluation.evaluate.measure_rounding", fail)
     (found,) = run_attacks(classifier, images.head(8), [AttackSpec()])
-    assert found.n == 8
+    evaluation = rf.evaluate(classifier, images.head(8))
+    assert found.n == evaluation.n == len(rf.distances(classifier, images.head(8), stable=True).values)
+    evaluation.to_dict()
+    with pytest.raises(AssertionError):
+        evaluation.save(tmp_path / "run")

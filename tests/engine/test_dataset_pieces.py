@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from robustbench_fgsm.engine.dataset_pieces import PieceRecord, Pieces, RecordList, piece_size
-from robustbench_fgsm.engine.plan import PLAIN_PLAN, Plan
+from robustbench_fgsm.engine.dataset_pieces import PieceRecord, Pieces, piece_size
+from robustbench_fgsm.engine.plan import Plan
 
 
 @pytest.mark.parametrize(("n", "size"), [(0, 3), (1, 3), (9, 3), (10, 3)])
@@ -30,9 +30,3 @@ def test_piece_size() -> None:
 def test_a_record_without_images() -> None:
     record = PieceRecord(0)
     assert (len(record), len(record.ids), len(record.labels)) == (0, 0, 0)
-
-
-def test_another_plan_starts_again() -> None:
-    store = RecordList()
-    store.keep(object())  # type: ignore[arg-type]
-    assert list(store.restart(PLAIN_PLAN).records()) == []

@@ -14,7 +14,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.data.sources.fashion_mnist import load_fashion_mnist
 from robustbench_fgsm.engine import choose_plan as chooser
 from robustbench_fgsm.engine.choose_plan import choose_plan
-from robustbench_fgsm.engine.rounding_guard import RoundingGuard, logit_margins
+from robustbench_fgsm.engine.rounding_guard import RoundingGuard, measure_margins
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.options import RunOptions
 from robustbench_fgsm.spec import AttackSpec, TargetRule
@@ -124,8 +124,9 @@ def test_risk_depends_on_margin_and_size() -> None:
 
 
 def test_margins() -> None:
-    assert logit_margins(torch.tensor([[1.0, 3.0, 2.5], [1.0, 1.0, 0.0]])).tolist() == [0.5, 0.0]
-    assert logit_margins(torch.ones(1, 1)).tolist() == [torch.inf]
+    outputs = torch.tensor([[1.0, 3.0, -4.0], [1.0, 1.0, 0.0]])
+    assert measure_margins(outputs).tolist() == [[2.0, 0.5], [0.0, 0.0]]
+    assert measure_margins(torch.ones(1, 1)).tolist() == [[torch.inf, torch.inf]]
 
 
 def test_audit_is_drawn_by_seed_and_id() -> None:

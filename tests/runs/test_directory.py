@@ -203,6 +203,22 @@ def test_no_path_keeps_no_files() -> None:
         assert (run.path, run.result, run.write_result(DOCUMENT)) == (None, None, DOCUMENT)
 
 
+def test_settings_are_made_only_if_they_are_needed(tmp_path: Path) -> None:
+    """Making them runs the model."""
+    made: list[bool] = []
+
+    def settings() -> dict[str, Any]:
+        made.append(True)
+        return SETTINGS
+
+    with RunDirectory(None, settings) as run:
+        assert (run.settings, made) == ({}, [])
+    assert RunDirectory(None, settings, World(size=2)).settings["batch_size"] == 128
+    with RunDirectory(tmp_path / "run", settings) as run:
+        assert run.settings["batch_size"] == 128
+    assert len(made) == 2
+
+
 def test_removes_temporary_files_of_killed_writers(run: Path) -> None:
     (run / RESULT_FILE).unlink()
     for name in (MANIFEST_FILE, RESULT_FILE, "images-3.npz"):

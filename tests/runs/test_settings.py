@@ -190,7 +190,7 @@ def settings_of(
     def settings(command: str, **options: Any) -> Settings:
         taken = inspect.signature(COMMANDS[command]).parameters
         given = {name: value for name, value in BASE.items() if name in taken}
-        given |= {**COMMAND_BASE.get(command, {}), **options}
+        given |= {"out": tmp_path / "run", **COMMAND_BASE.get(command, {}), **options}
         with pytest.raises(EnteredError) as entered:
             COMMANDS[command](**given)
         found: Settings = entered.value.args[0]
@@ -310,6 +310,17 @@ def test_outputs_that_vary_name_no_network(images: rf.ArrayDataset) -> None:
     before = torch.get_rng_state()
     assert "outputs_on_noise" not in describe_model(clipped(1.0, noise=0.1), images)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_run_without_a_directory_looks_at_no_noise(tmp_path: Path, images: rf.ArrayDataset) -> None:
+    classifier, calls = clipped(1.0), list[int]()
+    assert isinstance(classifier, rf.TorchClassifier)
+    classifier.network.register_forward_hook(lambda module, inputs, outputs: calls.append(len(outputs)))
+    run = EvaluationRun("evaluate", classifier, images.head(40), (AttackSpec((0.1,)),), PLAIN_PLAN, preflight_warnings=())
+    evaluate_in_directory(run, None)
+    assert sum(calls) == 2 * 40
+    evaluate_in_directory(run, tmp_path / "run")
+    assert sum(calls) > 4 * 40 + 2 * 16
 
 
 def test_another_network_of_equal_weights_and_code(tmp_path: Path, images: rf.ArrayDataset) -> None:

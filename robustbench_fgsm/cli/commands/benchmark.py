@@ -62,7 +62,8 @@ def benchmark_command(
         with stdout_to_stderr(), progress_bar("benchmark", quiet=output.quiet) as progress:
             return run_benchmark(classifier, images, spec, options, run_options, warnings=warnings, progress=progress).to_dict()
 
-    settings = run_settings(
+    settings = partial(
+        run_settings,
         "benchmark",
         classifier,
         images,

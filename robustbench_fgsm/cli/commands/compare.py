@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from robustbench_fgsm.cli.expand_options import Variant, expand_options
@@ -72,7 +73,8 @@ def compare_command(
             )
         return found.to_dict()
 
-    settings = run_settings(
+    settings = partial(
+        run_settings,
         "compare",
         classifier,
         images,

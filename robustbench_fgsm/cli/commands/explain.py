@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -73,7 +74,8 @@ def explain_command(
         with progress_bar("explain", quiet=output.quiet) as progress:
             return explain_spec(classifier, images, claims, spec, run_options, warnings=warnings, progress=progress).to_dict()
 
-    settings = run_settings(
+    settings = partial(
+        run_settings,
         "explain",
         classifier,
         images,
