@@ -29,6 +29,8 @@ FOLDER = Path(__file__).parent
 DOCS = FOLDER.parents[1] / "docs" / "reference"
 REPORTS = FOLDER / "reports"
 IMAGES = 200
+TIME_LIMIT = 60
+"""Seconds that one call may take: other work may be running on this machine."""
 PACKAGES = (
     "adv-lib==0.2.8",
     "adversarial-attacks==0.1",
@@ -63,7 +65,7 @@ def measure_package(text: str) -> list[Row]:
     attacks = [PackageAttack(package.name, package.version, name) for name in adapter.constants.ATTACKS]
     try:
         with package_environment(package, adapter) as python:
-            return [measure_attack(python, attack, adapter) for attack in attacks]
+            return add_effects(python, adapter, [measure_attack(python, attack, adapter) for attack in attacks])
     except RfgsmError as error:
         return [new_row(attack, adapter) | {"verdict": REASON, "reason": one_sentence(str(error))} for attack in attacks]
 
@@ -80,31 +82,36 @@ def new_row(attack: PackageAttack, adapter: Adapter) -> Row:
 
 
 def measure_attack(python: Path, attack: PackageAttack, adapter: Adapter) -> Row:
-    """Return the row of one attack: its verdict, and if it is not right its stages and its effect on robust accuracy."""
+    """Return the row of one attack: its verdict, and the stages that are not right."""
     row = new_row(attack, adapter)
     try:
-        document = verify_in_environment(python, attack, adapter)
+        document = verify_in_environment(python, attack, adapter, ["--time-limit", str(TIME_LIMIT)])
     except RfgsmError as error:
         return row | {"verdict": REASON, "reason": one_sentence(str(error))}
     names = ("stage", "verdict", "cause", "text", "expected", "remedy")
-    row |= {
+    return row | {
         "verdict": document["verdict"],
         "torch": document["environment"]["torch"],
         "python": platform.python_version(),
         "stages": [{name: stage[name] for name in names} for stage in document["stages"] if stage["verdict"] != "ok"],
         "harmless": [one["cause"] for one in document["harmless"]],
     }
-    if row["verdict"] == "right":
-        return row
-    done = run_python(python, [str(FOLDER / "effect.py"), str(adapter.file), attack.attack, "--images", str(IMAGES)])
-    lines = done.stdout.strip().splitlines()
-    if row["verdict"] == "incomplete" and done.returncode:  # it runs nowhere here, such as code for a GPU alone
-        return new_row(attack, adapter) | {"verdict": REASON, "reason": one_sentence(last_line(done.stderr))}
-    return row | (
-        {"effect": json.loads(lines[-1])}
-        if lines and not done.returncode
-        else {"effect_error": one_sentence(last_line(done.stderr))}
-    )
+
+
+def add_effects(python: Path, adapter: Adapter, rows: list[Row]) -> list[Row]:
+    """Return the rows with the effect of each attack on robust accuracy, or with the error that it raised."""
+    names = [row["attack"] for row in rows if row["verdict"] != REASON]
+    if not names:
+        return rows
+    done = run_python(python, [str(FOLDER / "effect.py"), str(adapter.file), *names, "--images", str(IMAGES)])
+    found = {line["attack"]: line for line in map(json.loads, done.stdout.splitlines())}
+    for row in rows:
+        line = found.get(row["attack"], {})
+        if row["verdict"] == "incomplete" and "effect" not in line:  # it runs nowhere here, such as code for a GPU alone
+            row |= {"verdict": REASON, "reason": one_sentence(line.get("effect_error", last_line(done.stderr)))}
+        elif line:
+            row |= {name: one_sentence(value) if name == "effect_error" else value for name, value in line.items()}
+    return rows
 
 
 def one_sentence(text: str) -> str:
@@ -122,13 +129,9 @@ def render_page(rows: list[Row]) -> str:
     ran = [row for row in rows if row["verdict"] != REASON]
     packages = {row["package"] for row in ran}
     wrong = [row for row in ran if row["verdict"] == "wrong"]
-    header = (
-        "| package | version | attack | claimed method | verdict | wrong stages | still right: theirs, ours |\n"
-        "|---|---|---|---|---|---|---|\n"
-    )
+    header = "| package | version | attack | claimed method | verdict | wrong stages |\n|---|---|---|---|---|---|\n"
     lines = "".join(
-        f"| {row['package']} | {row['version']} | `{row['attack']}` | {row['claim']} | {row['verdict']} | {stage_text(row)} | "
-        f"{effect_text(row)} |\n"
+        f"| {row['package']} | {row['version']} | `{row['attack']}` | {row['claim']} | {row['verdict']} | {stage_text(row)} |\n"
         for row in rows
     )
     return PAGE.format(
@@ -138,6 +141,11 @@ def render_page(rows: list[Row]) -> str:
         table=header + lines,
         findings="".join(map(finding, wrong)),
         images=IMAGES,
+        first=min(row["date"] for row in rows),
+        last=max(row["date"] for row in rows),
+        torch=", ".join(sorted({row["torch"] for row in ran})),
+        python=", ".join(sorted({row["python"] for row in ran})),
+        effects=effect_table(ran),
     )
 
 
@@ -153,40 +161,65 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
-def effect_text(row: Row) -> str:
-    """Return how many images of `smallcnn` stay right at each epsilon: after the package's attack, and after ours."""
-    found = [one for one in row.get("effect", ()) if one["network"] == "smallcnn"]
-    return "; ".join(f"{one['robust']}, {one['robust_right']}" for one in found)
+def effect_table(rows: list[Row]) -> str:
+    """Return a table with a row for each attack, and the images that stay right on each network."""
+    networks = list(dict.fromkeys(one["network"] for row in rows for one in row.get("effect", ())))
+    lines = [f"| package | version | attack | {' | '.join(networks)} |", "|---" * (3 + len(networks)) + "|"]
+    for row in rows:
+        if "effect" in row:
+            cells = " | ".join(effect_text(row, network) for network in networks)
+            lines.append(f"| {row['package']} | {row['version']} | `{row['attack']}` | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def effect_text(row: Row, network: str) -> str:
+    """Return how many images of a network stay right at each epsilon: after the package's attack, and after ours."""
+    found = [one for one in row["effect"] if one["network"] == network]
+    return "; ".join(f"{one['robust']}, {one['robust_right']}" for one in found) + f" of {found[0]['images']}"
 
 
 def finding(row: Row) -> str:
     """Return the section of one attack that is not right."""
     title = f"### {row['package']} {row['version']}: {row['attack']}\n\n"
     command = f"```console\n$ rfgsm verify --package {row['package']}=={row['version']}:{row['attack']}\n```\n\n"
-    stages = "".join(f"- {stage['stage']}: {stage['text']}. Expected: {stage['expected']}.\n" for stage in row["stages"])
+    stages = "".join(f"- {stage['stage']}: {stage['text']}.{expected_text(stage)}\n" for stage in row["stages"])
     claim = CLAIMS.get(row["package"], {}).get(row["attack"])
     said = f"\nThe documentation says: “{claim}”\n" if claim else ""
     if error := row.get("effect_error"):
         said += f"\nOn {IMAGES} images of Fashion-MNIST it raises `{error}`.\n"
-    effects = "".join(
-        f"| {one['network']} | {one['epsilon']} | {one['robust']} | {one['robust_right']} | {one['images']} |\n"
-        for one in row.get("effect", ())
-    )
-    head = "\n| network | ε | right after this attack | right after ours | images |\n|---|---|---|---|---|\n"
+    networks = dict.fromkeys(one["network"] for one in row.get("effect", ()))
+    short = {network: [str(one["short"]) for one in row["effect"] if one["network"] == network] for network in networks}
+    effects = "".join(f"| {network} | {effect_text(row, network)} | {', '.join(short[network])} |\n" for network in networks)
+    head = "\n| network | still right at 8, 16 and 30/255: theirs, ours | images moved at least 5 % less far |\n|---|---|---|\n"
     return title + command + stages + said + (head + effects if effects else "") + "\n"
+
+
+def expected_text(stage: dict[str, str]) -> str:
+    """Return what was expected of a stage as a sentence; empty for a stage that was not measured."""
+    return f" Expected: {stage['expected']}." if stage["expected"] else ""
 
 
 PAGE = """# The wall: public attacks, measured
 
 {packages} packages of the registry, {attacks} attacks, {wrong} of them not as the definition of their method says. Each row is one
-run of `rfgsm verify --package`, in an environment of its own. [`wall.json`](wall.json) holds all numbers, with versions and
-dates. `examples/wall/` holds the adapters and the script that made this page.
+run of `rfgsm verify --package` on Python {python} and PyTorch {torch}, in an environment of its own, from {first} to {last}.
+[`wall.json`](wall.json) holds all numbers, with versions and dates. `examples/wall/` holds the adapters. These commands measure one
+package, all packages, and one attack of a package with an adapter of your own:
 
-For attacks that are not right, the last column counts images of `smallcnn` that stay right at 8, 16 and 30/255: after the
-package's attack, and after our attack of the same method. Both see {images} images of Fashion-MNIST. Under norm 2 ε is
-multiplied by the root of the number of pixels. Attacks with a random start differ by chance.
+```console
+$ python examples/wall/build.py captum==0.9.0
+$ python examples/wall/build.py
+$ rfgsm verify --package NAME==VERSION:ATTACK --adapters FOLDER
+```
 
 {table}
+## Robust accuracy
+
+Images that stay right at 8, 16 and 30/255: after the package's attack, and after our attack of the same method. All see the first
+images of Fashion-MNIST. Under norm 2 ε is multiplied by the root of the number of pixels. Attacks with a random start differ by
+chance.
+
+{effects}
 ## Findings
 
 {findings}"""

@@ -9,6 +9,7 @@ ATTACKS = {
     "pgd": "--method pgd --steps 10 --step-size 0.25 --random-start",
     "pgd_l2": "--method pgd --norm 2 --steps 10 --step-size 0.25 --random-start",
 }
+BATCH_SIZES = {"pgd_l2": 1}  # it raises for more images
 
 
 def fgsm(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:

@@ -1,6 +1,6 @@
-"""Print how many images stay right under a package's attack, and under the right one of the same method, as JSON.
+"""Print how many images stay right under a package's attacks, and under the right ones of the same methods: JSON, a line an attack.
 
-python examples/wall/effect.py examples/wall/foolbox_adapter.py pgd --images 500
+python examples/wall/effect.py examples/wall/foolbox_adapter.py pgd --images 200
 """
 
 from __future__ import annotations
@@ -21,9 +21,20 @@ from torch import Tensor
 import robustbench_fgsm as rf
 from robustbench_fgsm.attack.random_start import random_start
 
-NETWORKS = ("mlp300", "smallcnn")
+NETWORKS = {
+    "mlp300": "standard",
+    "mlp600": "standard",
+    "mlp900": "standard",
+    "smallcnn": "standard",
+    "smallcnn robust": "robust",
+    "resnet18": "standard",
+}
+"""Weights of each network; the first word of its name is the model."""
 EPSILONS = (8, 16, 30)
-BATCH_SIZE = 250
+SLOW_SHARE = {"smallcnn": 0.5, "smallcnn robust": 0.5, "resnet18": 0.25}
+"""Share of the images that a network sees, if it is slow."""
+SHORT = 0.95
+"""A displacement is short if its L2 norm is below this share of that of the right attack."""
 
 Attack = Callable[[torch.nn.Module, Tensor, Tensor, float], Any]
 
@@ -61,42 +72,48 @@ def right_attack(claim: dict[str, Any]) -> Attack:
     return attack
 
 
-def count_robust(attack: Attack, model: torch.nn.Module, batches: list[tuple[Tensor, Tensor]], epsilon: float) -> int:
-    """Return how many images the network still classifies right after the attack."""
-    right = 0
-    for x, y in batches:
-        x_adv = torch.as_tensor(attack(model, x.clone(), y.clone(), epsilon), dtype=torch.float32)
-        with torch.no_grad():
-            right += int((model(x_adv).argmax(1) == y).sum())
-    return right
+def attack_images(attack: Attack, model: torch.nn.Module, x: Tensor, y: Tensor, epsilon: float, size: int) -> Tensor:
+    """Return the images after the attack, which sees `size` of them at a time."""
+    parts = [slice(start, start + size) for start in range(0, len(x), size)]
+    found = [attack(model, x[part].clone(), y[part].clone(), epsilon) for part in parts]
+    return torch.cat([torch.as_tensor(one, dtype=torch.float32).detach() for one in found])
 
 
 def measure(adapter: ModuleType, name: str, images: int) -> Iterator[dict[str, Any]]:
-    """Yield one record for each network and epsilon."""
+    """Yield one record for each network and epsilon: images that stay right, and images that move less far than they should."""
     claim = read_options(adapter.ATTACKS[name])
-    for network in NETWORKS:
-        classifier, data = rf.load_classifier(network), rf.load_data("fashion-mnist", limit=images)
+    right = right_attack(claim)
+    for network, weights in NETWORKS.items():
+        classifier = rf.load_classifier(network.split()[0], weights=weights)
+        data = rf.load_data("fashion-mnist", limit=int(images * SLOW_SHARE.get(network, 1)))
         assert isinstance(classifier, rf.TorchClassifier)
         model = classifier.network
-        batches = [(b.images, b.labels) for b in data.batches(0, len(data), BATCH_SIZE)]
-        pixels = batches[0][0][0].numel()
+        (batch,) = data.batches(0, len(data), len(data))
+        x, y = batch.images, batch.labels
+        size = getattr(adapter, "BATCH_SIZES", {}).get(name, len(x))
         for numerator in EPSILONS:
-            epsilon = numerator / 255 * (math.sqrt(pixels) if claim["norm"] == "2" else 1)
+            epsilon = numerator / 255 * (math.sqrt(x[0].numel()) if claim["norm"] == "2" else 1)
+            theirs = attack_images(getattr(adapter, name), model, x, y, epsilon, size)
+            ours = attack_images(right, model, x, y, epsilon, len(x))
+            with torch.no_grad():
+                robust, robust_right = (int((model(found).argmax(1) == y).sum()) for found in (theirs, ours))
+            lengths, right_lengths = ((found - x).flatten(1).norm(dim=1) for found in (theirs, ours))
             yield {
                 "network": network,
                 "epsilon": f"{numerator}/255",
-                "images": len(data),
-                "robust": count_robust(getattr(adapter, name), model, batches, epsilon),
-                "robust_right": count_robust(right_attack(claim), model, batches, epsilon),
+                "images": len(x),
+                "robust": robust,
+                "robust_right": robust_right,
+                "short": int((lengths < SHORT * right_lengths).sum()),
             }
 
 
 def main() -> None:
-    """Load the adapter, measure, print."""
+    """Load the adapter, measure its attacks, and print a line for each: what was measured, or the error that it raised."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("adapter", type=Path)
-    parser.add_argument("attack")
-    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("attacks", nargs="*", help="names; all if left out")
+    parser.add_argument("--images", type=int, default=200)
     arguments = parser.parse_args()
     spec = importlib.util.spec_from_file_location("adapter", arguments.adapter)
     assert spec is not None
@@ -104,7 +121,13 @@ def main() -> None:
     adapter = importlib.util.module_from_spec(spec)
     sys.path.pop(0)
     spec.loader.exec_module(adapter)
-    print(json.dumps(list(measure(adapter, arguments.attack, arguments.images))))
+    for name in arguments.attacks or adapter.ATTACKS:
+        line: dict[str, Any] = {"attack": name}
+        try:
+            line["effect"] = list(measure(adapter, name, arguments.images))
+        except Exception as error:  # noqa: BLE001  (whatever a package raises is reported)
+            line["effect_error"] = f"{type(error).__name__}: {error}"
+        print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
