@@ -56,6 +56,21 @@ class RegistryEntry:
             return None
 
 
+def refuse_address(spec: str, role: str, hub: str, error_type: type[InputError]) -> None:
+    """Raise an error for an address such as `https://...`, where a file or a name is expected.
+
+    Args:
+        spec: what the user names.
+        role: word for it in messages.
+        hub: source of the Hugging Face hub, whose names begin with it in place of `hf://`.
+        error_type: error to raise.
+    """
+    scheme, slashes, rest = spec.partition("://")
+    if slashes:
+        remedy = f"write {hub}:{rest}" if scheme == "hf" else "download it, and pass the file"
+        raise error_type(f"{role} must be a name or a file, got the address {spec!r}: {remedy}")
+
+
 class Registry:
     """Entries of one kind: built-in ones, and those that other packages add by entry points of the group.
 

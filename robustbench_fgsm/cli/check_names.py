@@ -11,12 +11,13 @@ from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOption
 from robustbench_fgsm.data.registry import NUMBERED_CLASS_MAP, check_data_path
 from robustbench_fgsm.data.sample_request import SampleRequest
 from robustbench_fgsm.errors import DataError, ModelError, SettingError
-from robustbench_fgsm.files.regular_files import is_directory, is_file, require_file
+from robustbench_fgsm.files.regular_files import is_directory, require_file
 from robustbench_fgsm.models.cards import BUNDLED_DATA, is_weights_file, model_card
 from robustbench_fgsm.models.names import BUNDLED_NAMES, check_model, check_torchvision_name, split_model_and_weights
 from robustbench_fgsm.models.registry import find_model_source
 from robustbench_fgsm.options import BenchmarkOptions, OpponentOptions, ReloadOptions
 from robustbench_fgsm.references.registry import REFERENCES, check_opponents
+from robustbench_fgsm.registry import refuse_address
 from robustbench_fgsm.user_code import CANDIDATE_FORMAT, check_code_place
 
 
@@ -78,11 +79,11 @@ def _check_model(model: str, weights: str, data: str | None) -> None:
         check_torchvision_name(name)
     elif entry is not None and entry.name == "factory":
         check_code_place(name, "factory", ModelError)
-    if entry is not None and "FILE" in entry.example and not is_file(Path(name)):
-        raise ModelError(f"model must be a file, got {name}, which does not exist: check the path")
+    if entry is not None and "FILE" in entry.example:
+        require_file(Path(name), "model must be a file", ModelError)
     if is_weights_file(weights):
-        if not is_file(Path(weights)):
-            raise ModelError(f"weights must be a file of weights, got {weights}, which does not exist: check the path")
+        refuse_address(weights, "weights", "hf", ModelError)
+        require_file(Path(weights), "weights must be a file of weights", ModelError)
         return
     has_other_source = name == "resnet18" and data not in (None, BUNDLED_DATA)  # torchvision has one too
     if entry is None and name in BUNDLED_NAMES and not has_other_source and not is_directory(Path(weights)):

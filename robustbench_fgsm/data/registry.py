@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
 from robustbench_fgsm.files.regular_files import expand_home, is_directory, is_file, is_present
-from robustbench_fgsm.registry import Registry, RegistryEntry
+from robustbench_fgsm.registry import Registry, RegistryEntry, refuse_address
 from robustbench_fgsm.spec import Task
 from robustbench_fgsm.user_code import check_code_place
 
@@ -210,6 +210,8 @@ def find_data_source(spec: str) -> tuple[RegistryEntry, str]:
     Raises DataError if the name is unknown, an argument is missing or superfluous, or a package is not installed.
     """
     name, _, argument = add_source_of_path(spec).partition(":")
+    if name != "wds":  # which reads object storage
+        refuse_address(spec, "data", "hf-data", DataError)
     entry = DATA_SOURCES.find(name, data_sources())
     argument = ",".join(str(expand_home(part)) if part.startswith("~") else part for part in argument.split(","))
     if (":" in entry.example) != bool(argument):

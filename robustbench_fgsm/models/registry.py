@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.registry import Registry, RegistryEntry
+from robustbench_fgsm.registry import Registry, RegistryEntry, refuse_address
 
 if TYPE_CHECKING:  # a list of sources needs no PyTorch
     from robustbench_fgsm.models.classifier import Classifier
@@ -55,6 +55,7 @@ MODEL_SOURCES = Registry(
 
 def find_model_source(spec: str) -> tuple[RegistryEntry | None, str]:
     """Return the source of a spec, None for a plain name, and the spec without its prefix; raise ModelError if unknown."""
+    refuse_address(spec, "model", "hf", ModelError)
     name, argument = _split_spec(spec)
     if argument != spec:
         prefixed = {key: entry for key, entry in MODEL_SOURCES.entries().items() if not key.startswith(".")}

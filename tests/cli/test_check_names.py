@@ -96,6 +96,9 @@ evaluate mlp300 --bounds 1,0
 evaluate mlp300 --eps-scale none.npz
 evaluate torchvision:nosuch -d fashion-mnist
 evaluate resnet18 -d cifar10 --data-root none
+evaluate mlp300 -d https://x.org/data.npz
+evaluate mlp300 --weights s3://x/best.pt
+evaluate hf://org/name -d folder:.
 evaluate factory:nosuchmodule:make -d fashion-mnist
 evaluate mlp300 -d factory:none.py:make
 train mlp300 --optimizer sgdd -o new

@@ -5,14 +5,20 @@ As in `test_remedies`, a remedy may use no other words than those of the error, 
 
 from __future__ import annotations
 
+import io
 import shlex
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import robustbench_fgsm as rf
 from robustbench_fgsm.cli.main import main
+from robustbench_fgsm.models.cards import WEIGHTS_FOLDER
 from tests.cli.test_remedies import FGSM, Remedy, said_words
 
 Run = Callable[..., tuple[int, str, str]]
@@ -108,11 +114,36 @@ REMEDIES = [
     Remedy(f"{V} --image-shape 28", "such as 1x28x28", f"{V} --image-shape 1x28x28"),
     Remedy(f"{V} --classes 1", "pass the number of logits", f"{V} --classes 10", "10"),
     Remedy(f"{C} --references none", "add art", f"{C} --references art"),
-    Remedy(f"{C} --references art --ignore flor", "must be floor", f"{C} --references art --ignore floor"),
+    Remedy(f"{C} --references art --ignore flor", "did you mean floor?", f"{C} --references art --ignore floor"),
     Remedy(f"{C} --candidate file.py", "name the function too", f"{C} --candidate file.py:fgsm", "file.py:fgsm"),
     Remedy("attack --check kept", "check the path", "attack --check saved", "saved"),
     Remedy("attack --check saved --eps 8,9/255", "leave them out", "attack --check saved"),
     Remedy("attack --check saved --csv a.csv", "leave it out", "attack --check saved"),
+    # addresses and archives
+    Remedy(
+        "evaluate mlp300 --weights standard --data https://x.org/data.npz",
+        "download it, and pass the file",
+        "evaluate mlp300 --weights standard --data data.npz",
+        "data.npz",
+    ),
+    Remedy(
+        "evaluate mlp300 --limit 4 --weights s3://x/best.safetensors",
+        "download it, and pass the file",
+        "evaluate mlp300 --limit 4 --weights best.safetensors",
+        "best.safetensors",
+    ),
+    Remedy(
+        "evaluate https://x.org/net.pt2 --weights standard --data data.npz",
+        "download it, and pass the file",
+        "evaluate mlp300 --weights standard --data data.npz",
+        "mlp300",
+    ),
+    Remedy(
+        "evaluate mlp300 --weights standard --data cut.tar",
+        "copy or write it again",
+        "evaluate mlp300 --weights standard --data whole.tar",
+        "whole.tar",
+    ),
     # the program
     Remedy("evaluat mlp300 --limit 4", "Did you mean 'evaluate'", "evaluate mlp300 --limit 4"),
     Remedy("evaluate mlp300 --limt 4", "--limit", "evaluate mlp300 --limit 4"),
@@ -148,6 +179,19 @@ def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             main([*words.split(), "--out", str(folder / name), "--quiet"])
         assert not stopped.value.code
     (folder / "file.py").write_text(FGSM)
+    images = rf.load_data("fashion-mnist", limit=8)
+    batch = next(iter(images))
+    np.savez(folder / "data.npz", images=batch.images.numpy(), labels=batch.labels.numpy())
+    shutil.copy(WEIGHTS_FOLDER / "mlp300-fashion-mnist-standard.safetensors", folder / "best.safetensors")
+    with tarfile.open(folder / "whole.tar", "w") as shard:
+        for place, (image, label) in enumerate(zip(batch.images, batch.labels.tolist(), strict=True)):
+            picture = io.BytesIO()
+            Image.fromarray((255 * image[0]).byte().numpy()).save(picture, "png")
+            for name, content in ((f"{place}.png", picture.getvalue()), (f"{place}.cls", str(label).encode())):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                shard.addfile(entry, io.BytesIO(content))
+    (folder / "cut.tar").write_bytes((folder / "whole.tar").read_bytes()[100:])
     return folder
 
 

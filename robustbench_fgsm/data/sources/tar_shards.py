@@ -150,7 +150,9 @@ def tar_members(shard: TarShard) -> Iterator[TarMember]:
                         yield TarMember(shard, member.name, member.offset_data, member.size, compressed, content)
                 check_end(shard, stream, headers.end)
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
-        raise DataError(f"wds shard {shard} must be a whole tar archive, got one that is not ({error})") from error
+        raise DataError(
+            f"wds shard {shard} must be a whole tar archive, got one that is not ({error}): copy or write it again"
+        ) from error
     except OSError as error:
         raise DataError(f"wds shard {shard} cannot be read ({error.strerror or error}): check the path") from error
     except Exception as error:
