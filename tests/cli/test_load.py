@@ -40,7 +40,8 @@ def load_instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[rf.TorchClassifie
     """Have every name be that classifier."""
 
     def load(classifier: rf.TorchClassifier) -> None:
-        monkeypatch.setattr("robustbench_fgsm.models.load.load_classifier", lambda *_, **__: classifier)
+        for module in ("cli.find_normalisation", "models.load"):  # in this order, or the first keeps the replacement
+            monkeypatch.setattr(f"robustbench_fgsm.{module}.load_classifier", lambda *_, **__: classifier)
 
     return load
 
