@@ -17,6 +17,7 @@ Run = Callable[..., tuple[int, str, str]]
         ("help runs show", "--outcomes"),
         ("evaluate --help", "[MODEL]"),
         ("verify --help", "CANDIDATE"),
+        ("benchmark --help", "[default: 512]"),
     ],
 )
 def test_shows_help(run: Run, words: str, shown: str) -> None:
