@@ -28,7 +28,7 @@ COMMANDS = {
     "figure": f"sweep {SMALL} --eps 4,8/255 --plot {{}}/figure.png",
     "log": f"evaluate {SMALL} --log-dir {{}}/log --out {{}}/run --name main",
     "explain": f"explain 0.37 {SMALL} --out {{}}",
-    "verify": "verify robustbench_fgsm:fgsm --quiet --json --csv {}/tables --plot {}/curves.svg --junit {}/verdict.xml",
+    "verify": "verify robustbench_fgsm:fgsm --quiet --json --csv {}/tables --plot {}/curves.png --junit {}/verdict.xml",
     "benchmark": f"benchmark {SMALL} --references none --levels none --rounds 1 --no-memory --out {{}}",
     "gate": "gate RUN --baseline RUN --json --csv {}/tables --html {}/page.html --junit {}/verdict.xml --badge {}/badge.json",
     "lock": "lock RUN --json --output {}/robustness.lock --csv {}/tables",
@@ -39,7 +39,7 @@ COMMANDS = {
 }
 """Each command writes in one directory, a run or files of their own; RUN is a finished evaluation."""
 
-VARYING = ("seconds", "speedup", "checksum", "environment")
+VARYING = ("seconds", "speedup", "checksum", "environment", "noise", "roofline", "contenders")
 """Keys of a document whose values differ between two runs."""
 
 HOLDING_TIMES = (".bin", ".npz", ".pt", ".html", ".log", ".xml")
