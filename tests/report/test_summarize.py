@@ -24,6 +24,18 @@ def test_every_module_has_its_functions(module: str) -> None:
     assert all(callable(getattr(found, name)) for name in names)
 
 
+def test_the_last_line_is_the_answer() -> None:
+    document = crossed()
+    others = [cell["epsilons"][-1]["robust_accuracy"] for cell in document["cells"] if cell["source"] != cell["target"]]
+    lowest = min(100 * rate["value"] for rate in others)
+    assert summarize(document).verdict.startswith(f"Lowest robust accuracy at epsilon 64/255: {lowest:.1f} % (clean ")
+    assert "on images crafted on" in summarize(document).verdict
+    alone = document | {"cells": [cell for cell in document["cells"] if cell["source"] == cell["target"]]}
+    assert summarize(alone).verdict.endswith(", attacked itself.")
+    kept = taught()["kept"]
+    assert f"clean {100 * kept['clean']['value']:.1f} %" in summarize(taught()).verdict
+
+
 def test_a_run_shows_its_result() -> None:
     run: dict[str, Any] = {"schema": "rfgsm.run-shown/1", "path": "a", "command": "train", "state": "complete", "damaged": 0}
     summary, result = summarize(run | {"done": 1, "pieces": 1, "result": taught()}), summarize(taught())

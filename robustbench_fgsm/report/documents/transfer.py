@@ -121,7 +121,8 @@ def _answer(document: Document) -> str:
     (cell, rate), models = found, document["models"]
     source, target = (model_text(models[cell[side]]) for side in ("source", "target"))
     clean = models[cell["target"]]["clean_accuracy"]
-    pair = f"of {target} against itself" if source == target else f"of {target} on images crafted on {source}"
+    own = cell["source"] == cell["target"]
+    pair = f"of {target}, attacked itself" if own else f"of {target} on images crafted on {source}"
     return (
         f"Lowest robust accuracy at epsilon {epsilon_text(epsilons[budget])}: {100 * rate['value']:.1f} % (clean "
         f"{100 * clean['value']:.1f} %), {pair}."

@@ -65,6 +65,10 @@ def test_times_have_a_ratio() -> None:
     assert [row[-1] for row in memory.rows] == ["1.00", "1.00"]
 
 
+def test_the_answer_names_the_ratios_of_the_job() -> None:
+    assert summarize(DOCUMENT).verdict.endswith("bare loop 1.00, ours safe 12.5.")
+
+
 def test_names_failures_and_missing_libraries() -> None:
     document = copy.deepcopy(DOCUMENT)
     document["contenders"][1] = contender("ours safe", 1.0, memory=None, memory_error="no process", error=None)
