@@ -6,7 +6,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -33,6 +33,7 @@ from robustbench_fgsm.cli.commands.transfer import transfer_command
 from robustbench_fgsm.cli.commands.verify import verify_command
 from robustbench_fgsm.cli.help_panels import CommandGroup, PanelCommand
 from robustbench_fgsm.cli.progress import end_loading
+from robustbench_fgsm.cli.standard_streams import only_results_on_standard_output
 from robustbench_fgsm.errors import (
     EXIT_INTERNAL_ERROR,
     EXIT_INTERRUPTED,
@@ -114,7 +115,8 @@ def main(args: list[str] | None = None) -> NoReturn:
     try:
         with interruption.interruptible(), log.open_log(words if {*words[:1]} <= processes.DISTRIBUTED_COMMANDS else ()):
             processes.check_process_count(words)
-            code = _run_and_log(words)
+            with only_results_on_standard_output() if {"--json", "-j"} & {*words} else nullcontext():
+                code = _run_and_log(words)
             sys.stdout.flush()
     except (RfgsmError, typer.TyperException) as error:
         if interruption.was_interrupted():

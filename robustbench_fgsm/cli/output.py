@@ -19,6 +19,7 @@ from robustbench_fgsm.cli.options import OutputOptions, TableFormat, is_csv
 from robustbench_fgsm.cli.options import check_output_options as check_output_options
 from robustbench_fgsm.cli.progress import end_loading
 from robustbench_fgsm.cli.progress import progress_bar as progress_bar
+from robustbench_fgsm.cli.standard_streams import results_stream
 from robustbench_fgsm.printable_text import printable
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _write_result(document: Document, output: OutputOptions, *, is_main: bool) -
     if output.junit is not None:
         _write_junit(output.junit, document)
     text = json.dumps(document, indent=2, allow_nan=False) if output.json else summary_text(document, output.format)
-    typer.echo(text)
+    typer.echo(text, file=results_stream())
     if output.out is not None:
         write_note(_place_sentence(document, output.out), quiet=output.quiet)
     return code

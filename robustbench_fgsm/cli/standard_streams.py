@@ -6,6 +6,8 @@ import io
 import os
 import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, TextIO
 
 from robustbench_fgsm.errors import ResourceError
@@ -26,6 +28,26 @@ def protect_standard_streams() -> None:
         except OSError:  # else the next file that is opened would be a standard stream
             os.open(os.devnull, os.O_RDWR)
     sys.stdout, sys.stderr = _protected(1, sys.stdout), _protected(2, sys.stderr)
+
+
+_RESULTS: list[TextIO] = []
+"""Standard output, while other text is sent to standard error."""
+
+
+@contextmanager
+def only_results_on_standard_output() -> Iterator[None]:
+    """Send what networks, candidates and libraries print to standard error; results are written to `results_stream`."""
+    _RESULTS.append(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _RESULTS.pop()
+
+
+def results_stream() -> TextIO:
+    """Return the stream of results."""
+    return _RESULTS[-1] if _RESULTS else sys.stdout
 
 
 class ProtectedFile(io.FileIO):

@@ -292,7 +292,9 @@ def _form_remedy(classifier: Classifier, images: Tensor) -> str:
     modules = classifier.network.modules() if isinstance(classifier, TorchClassifier) else ()
     sizes = (getattr(module, name, None) for module in modules for name in ("image_size", "img_size"))
     side = next((size[0] if isinstance(size, tuple) else size for size in sizes if isinstance(size, int | tuple)), None)
-    return f"pass --image-size {side}" if isinstance(side, int) and images.ndim == 4 and images.shape[-1] != side else ""
+    if not isinstance(side, int) or images.ndim != 4 or images.shape[-1] == side:
+        return ""
+    return f"pass --image-size {side} for image files, or resize arrays to {side} x {side}"
 
 
 def check_gradient(classifier: Classifier, batch: Batch, spec: AttackSpec) -> Tensor:

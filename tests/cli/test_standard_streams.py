@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 
 import pytest
 
+from robustbench_fgsm.cli.main import main
 from robustbench_fgsm.cli.standard_streams import ProtectedFile
 from robustbench_fgsm.errors import ResourceError
 
@@ -16,6 +19,29 @@ def test_writes_what_it_gets() -> None:
     os.close(writing)
     assert os.read(reading, 10) == b"text"
     os.close(reading)
+
+
+def test_a_network_that_prints_leaves_json_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(
+        "from torch import nn\n\nclass Net(nn.Linear):\n    def forward(self, x):\n        print('forward')\n"
+        "        return super().forward(x.flatten(1))\n\ndef make():\n    print('make')\n    return Net(784, 10)\n"
+    )
+    for command in (
+        "evaluate --model",
+        "sweep --eps 0.1,0.2 --model",
+        "transfer --target mlp300 --source",
+        "attack --out out --model",
+    ):
+        words = f"{command} factory:net.py:make --data fashion-mnist --limit 4 --device cpu --json --quiet"
+        with pytest.raises(SystemExit) as ended:
+            main(words.split())
+        printed = capsys.readouterr()
+        assert ended.value.code in (0, 1), printed.err
+        assert json.loads(printed.out)["exit_code"] == ended.value.code
+        assert {"make", "forward"} <= {*printed.err.split()}
 
 
 def test_a_full_device() -> None:
