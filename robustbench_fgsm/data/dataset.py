@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -292,6 +292,8 @@ def describe_data(data: Dataset) -> dict[str, Any]:
     described = {"spec": data.name, "n": len(data), "fingerprint": data.fingerprint, "classes": list(data.classes)}
     settings = dict(getattr(data, "settings", {}))  # which data sets of others need not have
     sample, code = getattr(data, "sample", None), getattr(data, "code_sha256", "")
+    preprocessing = getattr(data, "preprocessing", None)
+    described |= {"preprocessing": asdict(preprocessing)} if preprocessing else {}
     described |= {"settings": settings} if settings else {}
     described |= {"task": task_of(data)} if is_multi_label(data) else {}
     return described | ({"sample": dict(sample)} if sample else {}) | ({"code_sha256": code} if code else {})

@@ -14,6 +14,7 @@ from torch import Tensor
 from robustbench_fgsm.data.axes import CHANNELS_FIRST
 from robustbench_fgsm.data.dataset import ArrayDataset, BadSample, Batch, Dataset, LoadedDataset, readable_batches
 from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import Task, task_of
 
 
@@ -46,6 +47,11 @@ class Subset(LoadedDataset):
     def notes(self) -> tuple[str, ...]:
         """Return what was done to the images to fit a classifier."""
         return tuple(getattr(self.dataset, "notes", ()))
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """Return the resizing and cropping of the images; None if there is none."""
+        return getattr(self.dataset, "preprocessing", None)
 
     @property
     def labels(self) -> Tensor:

@@ -16,6 +16,7 @@ from robustbench_fgsm.files.atomic_files import write_bytes
 from robustbench_fgsm.files.json_files import parse_json
 from robustbench_fgsm.files.regular_files import is_directory, is_file, is_link, is_present, read_bytes
 from robustbench_fgsm.printable_text import printable
+from robustbench_fgsm.runs.manifest_schema import PreprocessingFields
 from robustbench_fgsm.runs.paired import Flags, Integers
 from robustbench_fgsm.runs.robustness_lock import LockedAttack, RobustnessLock, digest_size
 from robustbench_fgsm.spec import AttackSpec
@@ -52,12 +53,15 @@ class ModelRecord(Record):
     weights: str
     parameters: Count
     sha256: str
+    mean: list[float] | None = None
+    std: list[float] | None = None
 
 
 class DataRecord(Record):
     """The images: of each class their number, and hashes of the images whatever their order.
 
-    repeats: images that equal the image before them; null in a lock of an earlier version.
+    preprocessing: resizing and cropping; null if there is none. repeats: images that equal the image before them; null in a lock of
+    an earlier version.
     """
 
     spec: str
@@ -66,6 +70,7 @@ class DataRecord(Record):
     classes: list[str]
     images: list[Numbers]
     digests: list[Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]]
+    preprocessing: PreprocessingFields | None = None
     repeats: list[Numbers] | None = None
 
 
@@ -135,6 +140,7 @@ def encode_lock(lock: RobustnessLock) -> bytes:
             "classes": list(lock.classes),
             "images": _join_numbers(counts),
             "digests": list(lock.digests),
+            "preprocessing": lock.preprocessing,
             "repeats": None if lock.repeats is None else _join_numbers(np.flatnonzero(lock.repeats)),
         },
         "saturated": lock.saturated,
@@ -200,11 +206,12 @@ def is_lock_file(place: Path | str) -> bool:
 def _decode_lock(found: LockRecord, path: str) -> RobustnessLock:
     images = _parse_numbers(found.data.images)
     n = int(images.sum())
-    data, model = found.data, found.model.model_dump()
+    data, model = found.data, found.model.model_dump(exclude_unset=True)
+    preprocessing = None if data.preprocessing is None else data.preprocessing.model_dump()
     return RobustnessLock(
         path,
         model,
-        {"spec": data.spec, "n": n, "fingerprint": data.fingerprint, "classes": data.classes},
+        {"spec": data.spec, "n": n, "fingerprint": data.fingerprint, "classes": data.classes, "preprocessing": preprocessing},
         np.repeat(np.arange(len(images)), images),
         tuple(data.digests),
         data.order,

@@ -52,6 +52,12 @@ class EvaluationManifest:
         return tuple(self.document["data"]["classes"])
 
     @property
+    def preprocessing(self) -> Mapping[str, Any] | None:
+        """Return how the images were resized and cropped; None if they were not."""
+        found: Mapping[str, Any] | None = self.document["data"].get("preprocessing")
+        return found
+
+    @property
     def plan(self) -> Plan:
         """Return the execution plan; raise RunError if it is not as rfgsm writes it."""
         with translate_manifest_errors(self.directory):

@@ -23,8 +23,19 @@ class ModelFields(FileSchema):
     spec: Name | None = None
     weights: Name | None = None
     sha256: Name | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
     settings: dict[str, Any] | None = None
     outputs_on_noise: list[float] | None = None
+
+
+class PreprocessingFields(FileSchema):
+    """Resizing and cropping of images, as `Preprocessing` describes them."""
+
+    resize: list[int] | None = None
+    crop: list[int] | None = None
+    interpolation: Name | None = None
+    antialias: bool | None = None
 
 
 class DataFields(FileSchema):
@@ -35,6 +46,7 @@ class DataFields(FileSchema):
     fingerprint: Name | None = None
     classes: Annotated[list[Name], Field(max_length=MAX_CLASSES)] | None = None
     settings: dict[str, Any] | None = None
+    preprocessing: PreprocessingFields | None = None
 
 
 class AttackFields(FileSchema):

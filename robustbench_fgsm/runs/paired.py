@@ -158,6 +158,10 @@ class ComparedSettings(Protocol):
     def specs(self) -> tuple[AttackSpec, ...]:
         """Return the settings of each attack."""
 
+    @property
+    def preprocessing(self) -> Mapping[str, Any] | None:
+        """Return how the images were resized and cropped; None if they were not."""
+
 
 def check_same_settings(run: ComparedSettings, baseline: ComparedSettings) -> None:
     """Raise RunError with the difference unless number of images, classes and attacks are equal."""
@@ -169,6 +173,7 @@ def check_same_settings(run: ComparedSettings, baseline: ComparedSettings) -> No
 def _compared_settings(ours: ComparedSettings, theirs: ComparedSettings) -> Iterator[tuple[str, Any, Any]]:
     yield "number of images", ours.n, theirs.n
     yield "classes", ", ".join(ours.classes), ", ".join(theirs.classes)
+    yield "resizing and cropping", _preprocessing_text(ours), _preprocessing_text(theirs)
     yield "targeting rules", _rules_text(ours.specs), _rules_text(theirs.specs)
     for mine, other in zip(ours.specs, theirs.specs, strict=True):
         yield "epsilons", _epsilons_text(mine), _epsilons_text(other)
@@ -177,6 +182,13 @@ def _compared_settings(ours: ComparedSettings, theirs: ComparedSettings) -> Iter
         for key in before:
             if key != "max_epsilon" and (key != "seed" or drawn):
                 yield key, before[key], after.get(key)
+
+
+def _preprocessing_text(side: ComparedSettings) -> str:
+    steps = side.preprocessing or {}
+    sizes = [f"{name} {'x'.join(map(str, steps[name]))}" for name in ("resize", "crop") if steps.get(name)]
+    smoothing = [] if steps.get("antialias", True) else ["not smoothed"]
+    return ", ".join([*sizes, str(steps["interpolation"]), *smoothing]) if sizes else "none"
 
 
 def is_drawn(spec: AttackSpec) -> bool:
@@ -213,7 +225,6 @@ def _count_pairs(run: SavedRun, baseline: SavedRun, *, stable: bool) -> tuple[In
     classes, attacks = len(run.manifest.classes), len(run.manifest.specs)
     budgets = len(run.manifest.specs[0].epsilons)
     block = math.lcm(run.manifest.pieces.size, baseline.manifest.pieces.size)
-    same_source = len({str(side.manifest.document["data"]["spec"]).partition(":")[0] for side in (run, baseline)}) == 1
     n, repeats, left_out = np.zeros(classes, np.int64), np.zeros(classes, np.int64), repeated_ids(run)
     counts = np.zeros((attacks, budgets + 1, 3, classes), np.int64)
     for ours, theirs in zip(_record_blocks(run, block), _record_blocks(baseline, block), strict=True):
@@ -221,8 +232,7 @@ def _count_pairs(run: SavedRun, baseline: SavedRun, *, stable: bool) -> tuple[In
             _outcomes_by_id(records, attacks, budgets, stable=stable) for records in (ours, theirs)
         )
         _check_same_images(ids, other_ids, labels, other_labels)
-        if same_source:
-            _check_same_hashes(ids, _hashes_by_id(ours), _hashes_by_id(theirs))
+        _check_same_hashes(ids, _hashes_by_id(ours), _hashes_by_id(theirs))
         kept = ~np.isin(ids, left_out)
         repeats += np.bincount(labels[~kept], minlength=classes)
         labels, right, before = labels[kept], right[:, :, kept], before[:, :, kept]
@@ -283,10 +293,10 @@ def _hashes_by_id(records: list[PieceRecord]) -> Integers:
 
 
 def _check_same_hashes(ids: Integers, hashes: Integers, others: Integers) -> None:
-    """Raise RunError if an image of one run is not that of the other run: data of one kind of source have equal hashes."""
+    """Raise RunError if an image of one run is not that of the other run."""
     if (differing := np.flatnonzero(hashes != others)).size:
         raise RunError(
-            f"run and baseline must have the same images, got {len(differing):,} that differ, first the one of id "
+            "run and baseline must have the same images, got others with the same labels, first the one of id "
             f"{ids[differing[0]]}: measure both on the same data"
         )
 

@@ -57,7 +57,7 @@ class RobustnessLock:
     Args:
         path: where it was read, for messages.
         model: description of the model.
-        data: name, number and fingerprint of the images, whatever their order, and the names of the classes.
+        data: name, number, fingerprint, resizing and cropping of the images, whatever their order, and the names of the classes.
         labels: (N,) int64, ascending.
         digests: hash of the images of each class; above 100 classes, of blocks of consecutive classes.
         order: hash of the ids of the images, on which random targets and random starts depend.
@@ -89,6 +89,11 @@ class RobustnessLock:
     def classes(self) -> tuple[str, ...]:
         """Return the class names in the order of labels."""
         return tuple(self.data["classes"])
+
+    @property
+    def preprocessing(self) -> Mapping[str, Any] | None:
+        """Return how the images were resized and cropped; None if they were not."""
+        return self.data.get("preprocessing")
 
     @property
     def specs(self) -> tuple[AttackSpec, ...]:
@@ -151,6 +156,7 @@ def lock_records(records: Iterable[PieceRecord], settings: Document, specs: Sequ
     data, saturated = settings["data"], int(outcomes[0].saturated.sum())
     ordinary = not exceeds_saturated_share(saturated, len(labels))
     whole = {"spec": data["spec"], "n": len(labels), "fingerprint": _hash(labels, hashes), "classes": list(data["classes"])}
+    whole["preprocessing"] = data.get("preprocessing")
     return RobustnessLock(
         settings["path"],
         settings["model"],
