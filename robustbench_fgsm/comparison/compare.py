@@ -23,6 +23,7 @@ from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level
 from robustbench_fgsm.engine.preflight import check_images, check_single_epsilon, preflight
 from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
+from robustbench_fgsm.engine.run_pieces import keep_hashes
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.feature_values import FeatureArray
@@ -33,6 +34,7 @@ from robustbench_fgsm.references.candidate_reference import SavedImagesReference
 from robustbench_fgsm.references.registry import check_opponents, check_references, load_reference
 from robustbench_fgsm.references.saved_images import SavedImages, image_shape, is_saved_images, load_saved_images, match_to_data
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, is_multi_label, norm_name
+from robustbench_fgsm.stats.repeated_images import LabelsAndHashes, RepeatedImages
 from robustbench_fgsm.stats.tally import Tally
 from robustbench_fgsm.surroundings import float32_precision, neutral_surroundings
 from robustbench_fgsm.variants.catalogue import Finding
@@ -168,10 +170,11 @@ def compare_spec(
     runs = [OpponentRun.start(opponent, classifier, spec, different_plan=not plan.is_plain) for opponent in opposing]
     ours = TimedTally(empty_tally(classifier, spec))
     bad: tuple[BadSample, ...] = ()
+    images: list[LabelsAndHashes] = []
     with float32_precision(classifier.device):  # also for references and candidates
         for start in range(0, len(data), PIECE_SIZE):
             stop = min(start + PIECE_SIZE, len(data))
-            piece = attack_piece(execution, data, spec, start, stop)
+            piece = attack_piece(execution, data, spec, range(start, stop), images)
             ours, bad = ours + piece.timed_tally, bad + piece.bad
             runs = [run.with_piece(piece) for run in runs]
             if progress is not None:
@@ -190,7 +193,7 @@ def compare_spec(
         references=tuple(results),
         candidate=candidate_result,
         diagnosis=tuple(diagnosis),
-        preflight_warnings=tuple(warnings),
+        preflight_warnings=(*warnings, *RepeatedImages.of(images).warnings),
         environment=describe_environment(classifier.device),
         seconds=time.perf_counter() - began,
         bad=bad,
@@ -200,13 +203,18 @@ def compare_spec(
     )
 
 
-def attack_piece(execution: PlannedClassifier, data: Dataset, spec: AttackSpec, start: int, stop: int) -> AttackedPiece:
-    """Predict, attack and predict again on images start to stop; the time does not include loading the data."""
+def attack_piece(
+    execution: PlannedClassifier, data: Dataset, spec: AttackSpec, span: range, images: list[LabelsAndHashes]
+) -> AttackedPiece:
+    """Predict, attack and predict again on a span of images; the time does not include loading the data.
+
+    The labels and hashes of the images are added to `images`.
+    """
     classifier = execution.classifier
     batches, adversarial, after = [], [], []
     bad: list[BadSample] = []
     timed_tally = TimedTally(empty_tally(classifier, spec))
-    for batch in readable_batches(data, start, stop, execution.plan.batch_size, bad):
+    for batch in keep_hashes(readable_batches(data, span.start, span.stop, execution.plan.batch_size, bad), images):
         check_images(batch, classifier)
         began = _synchronised_time(classifier)
         attacked = attack_batch(classifier, batch, spec, data.classes)

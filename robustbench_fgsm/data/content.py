@@ -10,9 +10,10 @@ import xxhash
 from numpy.typing import NDArray
 
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
-from robustbench_fgsm.data.image_hashes import hash_pixels
+from robustbench_fgsm.data.image_hashes import UNREAD_HASH, hash_pixels
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.subset import IdSubset, Subset, whole_dataset
+from robustbench_fgsm.stats.repeated_images import RepeatedImages
 
 READ_BLOCK_SIZE = 1024
 """Images that are hashed at a time."""
@@ -60,8 +61,11 @@ def describe_content(data: Dataset) -> dict[str, Any]:
     There is one hash for each of at most 32 blocks, by the indices of its first and last image. All images are read, but those of
     files are not decoded.
     """
-    if fingerprint_covers_images(data):
-        return {}
+    return {} if fingerprint_covers_images(data) else hash_content(data)[0]
+
+
+def hash_content(data: Dataset) -> tuple[dict[str, Any], RepeatedImages]:
+    """Return what `describe_content` returns, and the repeated images; their labels count in the hashes of files alone."""
     size = -(-len(data) // CONTENT_BLOCKS)
     blocks = {f"{start}-{min(start + size, len(data)) - 1}": xxhash.xxh3_64() for start in range(0, len(data), size)}
     spans = [
@@ -69,10 +73,13 @@ def describe_content(data: Dataset) -> dict[str, Any]:
         for start in range(0, len(data), size)
         for at in range(start, min(start + size, len(data)), READ_BLOCK_SIZE)
     ]
-    digests = list(blocks.values())
+    digests, images = list(blocks.values()), []
     for span, (ids, hashes) in zip(spans, hash_spans(data, spans), strict=True):
         digests[span.start // size].update(ids.tobytes() + hashes.tobytes())
-    return {"content_hash": {name: digest.hexdigest() for name, digest in blocks.items()}}
+        read = hashes[hashes != UNREAD_HASH]
+        images.append((np.zeros_like(read), read))
+    content = {"content_hash": {name: digest.hexdigest() for name, digest in blocks.items()}}
+    return {} if fingerprint_covers_images(data) else content, RepeatedImages.of(images)
 
 
 def image_path(data: Dataset, image_id: int) -> str:

@@ -28,7 +28,7 @@ from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats import confusion
 from robustbench_fgsm.stats.audit import AuditCounts
 from robustbench_fgsm.stats.distance import DistanceCounts
-from robustbench_fgsm.stats.repeated_images import LabelsAndHashes, repeats_warnings
+from robustbench_fgsm.stats.repeated_images import NO_REPEATS, LabelsAndHashes, RepeatedImages
 from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array, Tally
 
 TALLY_MATRICES = ("clean", "adversarial", "transition", "images", "attacked", "fooled", "label_outcomes", "clusters")
@@ -56,12 +56,13 @@ PieceOutcomes = tuple[tuple[BatchOutcomes, ...], tuple[int, ...], tuple[AuditCou
 
 @dataclass(frozen=True)
 class EngineResult:
-    """Counts of each attack, unreadable samples, seconds that pieces of an earlier run took, and warnings."""
+    """Counts of each attack, unreadable samples, seconds that pieces of an earlier run took, warnings, and repeated images."""
 
     totals: list[AttackTotals]
     bad: list[BadSample]
     resumed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+    repeated: RepeatedImages = NO_REPEATS
 
 
 def attack_dataset(
@@ -76,7 +77,7 @@ def attack_dataset(
     bad: list[BadSample] = []
     reported_bad = 0
     images: list[LabelsAndHashes] = []
-    readable = _keep_hashes(readable_batches(data, 0, len(data), planned.plan.batch_size, bad), images)
+    readable = keep_hashes(readable_batches(data, 0, len(data), planned.plan.batch_size, bad), images)
     for batch in prefetch_batches(readable, planned.plain_classifier.device):
         check_images(batch, planned.plain_classifier)
         for attack in attacks:
@@ -86,11 +87,11 @@ def attack_dataset(
     for attack, counter in zip(attacks, counters, strict=True):
         attack.finish()
         counter.add_decided_again(attack.decided_again, attack.audit)
-    warnings = (*splitter.warnings, *repeats_warnings(images))
-    return EngineResult([counter.totals() for counter in counters], bad, warnings=warnings)
+    totals, warnings = [counter.totals() for counter in counters], tuple(splitter.warnings)
+    return EngineResult(totals, bad, warnings=warnings, repeated=RepeatedImages.of(images))
 
 
-def _keep_hashes(batches: Iterator[Batch], images: list[LabelsAndHashes]) -> Iterator[Batch]:
+def keep_hashes(batches: Iterator[Batch], images: list[LabelsAndHashes]) -> Iterator[Batch]:
     """Yield the batches; the labels and hashes of their images are added to `images`."""
     for batch in map(_with_hashes, batches):
         assert batch.hashes is not None  # noqa: S101  (set by now)
@@ -145,8 +146,8 @@ def attack_by_pieces(
 
     pieces = Pieces(len(data), piece_size(planned.plan, device))
     job = PieceJob(data, pieces, planned.plan.batch_size, device, splitter, attack_piece, count_record)
-    bad, resumed_seconds, warnings = run_pieces(job, store, world, report)
-    return EngineResult(sum_totals([counter.totals() for counter in counters], world), bad, resumed_seconds, warnings)
+    found = run_pieces(job, store, world, report)
+    return EngineResult(sum_totals([counter.totals() for counter in counters], world), *found)
 
 
 @dataclass(frozen=True)
@@ -164,11 +165,12 @@ class PieceJob:
 
 def run_pieces(
     job: PieceJob, store: PieceStore | None, world: World, report_progress: Callable[[int], None]
-) -> tuple[list[BadSample], float, tuple[str, ...]]:
+) -> tuple[list[BadSample], float, tuple[str, ...], RepeatedImages]:
     """Count the pieces of the store, if there is one, and attack this process's share of all others.
 
     Returns:
-        Unreadable samples of all processes, the seconds that the stored pieces took, and the warnings of all processes.
+        Unreadable samples of all processes, the seconds that the stored pieces took, and the warnings and repeated images of all
+        processes.
     """
     finished, bad_by_piece = np.zeros(len(job.pieces), np.bool_), []
     images: list[LabelsAndHashes] = []
@@ -196,7 +198,7 @@ def run_pieces(
     parts = world.gather((bad_by_piece, job.splitter.warnings, images))
     bad = [sample for samples in merge_by_number([part for part, *_ in parts]) for sample in samples]
     warnings = dict.fromkeys(warning for _, warnings, _ in parts for warning in warnings)
-    return bad, resumed_seconds, (*warnings, *repeats_warnings([one for *_, some in parts for one in some]))
+    return bad, resumed_seconds, tuple(warnings), RepeatedImages.of([one for *_, some in parts for one in some])
 
 
 def attack_pieces(job: PieceJob, piece_numbers: Int64Array) -> Iterator[PieceRecord]:

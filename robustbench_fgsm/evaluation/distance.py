@@ -89,7 +89,7 @@ def distances(
     A coarse grid of budgets is scanned from below. The first interval whose end fools the image is then halved six times. The
     result is the first crossing that the search finds along one direction: an upper bound on the distance to the nearest
     adversarial image. A RuntimeWarning gives each reason why the distances must not be used, and says if saturated images,
-    whose float32 gradients have wrong signs, are more than 1 %.
+    whose float32 gradients have wrong signs, or copies of other images, are more than 1 %.
 
     Args:
         classifier: the model to attack: a classifier, a bare `nn.Module`, or an ART estimator.
@@ -120,7 +120,8 @@ def distances(
     (evaluation,) = run_attacks(classifier, data, [spec], options, NO_CHECKS, context=context)
     for reason in evaluation.invalid_reasons:
         warn_user(f"distances must not be used: {reason}")
-    for warning in evaluation.distances.warnings if evaluation.distances is not None else ():
+    assert evaluation.distances is not None  # noqa: S101  (the attack measures distances)
+    for warning in (*evaluation.repeated.warnings, *evaluation.distances.warnings):
         warn_user(warning)
     if evaluation.shows_stable:
         saturated = Rate(evaluation.tallies[0].saturated, evaluation.n)

@@ -251,6 +251,7 @@ def run_attacks(
             *made_checks,
             total.distances,
             total.distances_stable,
+            repeated=result.repeated,
             data=data_entry,
             environment=environment,
             seconds=seconds + result.resumed_seconds,

@@ -29,6 +29,7 @@ from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.audit import NO_AUDIT, AuditCounts
 from robustbench_fgsm.stats.distance import DistanceCounts
 from robustbench_fgsm.stats.rate import Rate, lowest_rate_by_chance
+from robustbench_fgsm.stats.repeated_images import NO_REPEATS, RepeatedImages
 from robustbench_fgsm.stats.tally import Tally, worst_class
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Evaluation(ReportedResult, Measurement):
         masking_check: result of the check for gradient masking; None if it was not requested.
         distances: counts of distances; None if they were not measured.
         distances_stable: counts of distances with exact gradients on saturated images.
+        repeated: copies among the images.
         records: outcomes of each image, by piece, with this attack at `attack_index`; None if there are too many images. They hold
             the classifier until the evaluation is saved.
     """
@@ -69,6 +71,7 @@ class Evaluation(ReportedResult, Measurement):
     masking_check: MaskingCheck | None = None
     distances: DistanceCounts | None = None
     distances_stable: DistanceCounts | None = None
+    repeated: RepeatedImages = NO_REPEATS
     records: RecordList | None = field(default=None, compare=False)
     attack_index: int = field(default=0, compare=False)
 
@@ -116,7 +119,7 @@ class Evaluation(ReportedResult, Measurement):
         ]
         found += [] if self.distances is None else self.distances.warnings
         masked = self.masking_check and self.masking_check.warning
-        return list(dict.fromkeys([*self.preflight_warnings, *found, *([masked] if masked else [])]))
+        return list(dict.fromkeys([*self.preflight_warnings, *self.repeated.warnings, *found, *([masked] if masked else [])]))
 
     @property
     def area_under_curve(self) -> float | None:
@@ -134,6 +137,7 @@ class Evaluation(ReportedResult, Measurement):
         own = {
             "attack": self.attack.to_dict(),
             "n": self.n,
+            "repeats": self.repeated.repeats,
             "clean": clean_to_dict(first),
             "epsilons": [self._rates_at(index) for index in range(len(self.tallies))],
             "minimal_epsilon": self._minimal_epsilon(),

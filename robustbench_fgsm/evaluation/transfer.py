@@ -297,12 +297,12 @@ def run_transfer(
         data, pieces, size, device, splitter, attack_piece, count_record=lambda record: counts.add(record, transfer_models)
     )
     report_progress = ProgressReporter(len(data), context.world, context.progress)
-    bad, resumed_seconds, memory_warnings = run_pieces(job, context.store, context.world, report_progress)
+    bad, resumed_seconds, memory_warnings, repeated = run_pieces(job, context.store, context.world, report_progress)
     return Transfer(
         transfer_models,
         spec,
         counts.sum_over_processes(context.world),
-        tuple(dict.fromkeys([*warnings, *memory_warnings])),
+        tuple(dict.fromkeys([*warnings, *memory_warnings, *repeated.warnings])),
         transfer_options.common,
         transfer_options.per_class,
         size,

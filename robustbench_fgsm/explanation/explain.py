@@ -17,6 +17,7 @@ from robustbench_fgsm.engine.batch_size import choose_batch_size
 from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.preflight import PREFLIGHT_IMAGES, check_batch_size, check_images, preflight, require_multi_class
 from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
+from robustbench_fgsm.engine.run_pieces import keep_hashes
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.explanation.claim import Claim, check_explain_spec, parse_claims
@@ -25,6 +26,7 @@ from robustbench_fgsm.explanation.result import Explanation
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.options import AttackOptions, RunOptions
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
+from robustbench_fgsm.stats.repeated_images import LabelsAndHashes, RepeatedImages
 from robustbench_fgsm.stats.tally import Tally
 from robustbench_fgsm.surroundings import float32_precision, neutral_surroundings
 from robustbench_fgsm.variants.attack_call import AttackCall
@@ -105,7 +107,8 @@ def explain_spec(
     totals = dict.fromkeys(variants, (empty,) * len(spec.epsilons))
     done = 0
     bad: list[BadSample] = []
-    for batch in readable_batches(data, 0, len(data), size, bad):
+    images: list[LabelsAndHashes] = []
+    for batch in keep_hashes(readable_batches(data, 0, len(data), size, bad), images):
         check_images(batch, classifier)
         for variant, tallies in _tally_variants(network, batch, spec, data.classes, variants):
             totals[variant] = tuple(total + tally for total, tally in zip(totals[variant], tallies, strict=True))
@@ -117,7 +120,7 @@ def explain_spec(
         classifier.info,
         spec,
         totals,
-        tuple(warnings),
+        (*warnings, *RepeatedImages.of(images).warnings),
         data=describe_data(data),
         environment=describe_environment(classifier.device),
         seconds=time.perf_counter() - began,

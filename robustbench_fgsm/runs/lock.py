@@ -27,10 +27,16 @@ class WrittenLock(Result):
     @property
     def warnings(self) -> list[str]:
         """Return what a reader must know beside the counts."""
-        if self.lock.has_ties:
-            return []
-        share = Rate(self.lock.close, self.lock.n)
-        return [f"{share} of the images rest on rounding, too many to count as ties: another machine may give another verdict"]
+        repeats = 0 if self.lock.repeats is None else int(self.lock.repeats.sum())
+        found = []
+        if repeats:
+            found.append(f"{repeats:,} of {self.lock.n:,} images repeat another image of their class: a gate counts each once")
+        if not self.lock.has_ties:
+            share = Rate(self.lock.close, self.lock.n)
+            found.append(
+                f"{share} of the images rest on rounding, too many to count as ties: another machine may give another verdict"
+            )
+        return found
 
     def to_dict(self) -> Document:
         """Return the document of schema `rfgsm.locked/1`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,16 +35,36 @@ WARNING_SHARE = 0.01
 """Share of repeated images above which intervals are too narrow by more than rounding."""
 
 
-def repeats_warnings(parts: Sequence[LabelsAndHashes]) -> list[str]:
-    """Return a warning if more than 1 % of the images repeat another one, with what this does to intervals."""
-    none = np.zeros(0, np.int64)
-    labels = np.concatenate([none, *(found if found.ndim == 1 else np.zeros(len(found), np.int64) for found, _ in parts)])
-    hashes = np.concatenate([none, *(found for _, found in parts)])
-    n, repeats = len(labels), int(find_repeats(labels, hashes, np.arange(len(labels))).sum())
-    if repeats <= WARNING_SHARE * n:
-        return []
-    factor = math.sqrt(n / effective_number(labels, hashes))
-    return [
-        f"{repeats:,} of {n:,} images repeat another image of their class: intervals take all as independent, and should be "
-        f"{factor:.1f} times as wide: remove the copies"
-    ]
+@dataclass(frozen=True)
+class RepeatedImages:
+    """Number of images, of those that repeat another one, and of independent images whose rate varies as much.
+
+    One rule holds for all results: rates and their intervals count all images, and a warning says how much wider intervals should
+    be. Verdicts of gates count each different image once.
+    """
+
+    n: int = 0
+    repeats: int = 0
+    effective: float = 0.0
+
+    @classmethod
+    def of(cls, parts: Sequence[LabelsAndHashes]) -> RepeatedImages:
+        """Count the repeated images among all parts."""
+        none = np.zeros(0, np.int64)
+        labels = np.concatenate([none, *(found if found.ndim == 1 else np.zeros(len(found), np.int64) for found, _ in parts)])
+        hashes = np.concatenate([none, *(found for _, found in parts)])
+        repeats = find_repeats(labels, hashes, np.arange(len(labels)))
+        return cls(len(labels), int(repeats.sum()), effective_number(labels, hashes))
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return a warning if more than 1 % of the images repeat another one, with what this does to intervals."""
+        if self.repeats <= WARNING_SHARE * self.n:
+            return []
+        return [
+            f"{self.repeats:,} of {self.n:,} images repeat another image of their class: intervals take all as independent, and "
+            f"should be {math.sqrt(self.n / self.effective):.1f} times as wide: remove the copies"
+        ]
+
+
+NO_REPEATS = RepeatedImages()

@@ -62,7 +62,7 @@ def test_copies_of_images_are_said_with_what_they_do_to_intervals(
         attack_by_pieces(planned, data, SPECS, ListStore(), SINGLE_PROCESS, report),
     ):
         expected = "60 of 80 images repeat another image of their class: intervals take all as independent, and should be 2.0 times"
-        assert [warning.startswith(expected) for warning in result.warnings] == [True] * (copies > 1)
+        assert [warning.startswith(expected) for warning in result.repeated.warnings] == [True] * (copies > 1)
 
 
 class Ragged:

@@ -177,7 +177,7 @@ def closing(document: Document) -> tuple[str, ...]:
 
 def _closing(document: Document) -> Iterator[str]:
     yield INTERVAL_NOTE
-    smallest = smallest_drop_text(evaluations_in(document)[0]["n"])
+    smallest = smallest_drop_text(evaluations_in(document)[0])
     if smallest and not is_multi_label_document(document):
         yield smallest
     yield LIMITATION_NOTE
@@ -195,12 +195,17 @@ def _closing(document: Document) -> Iterator[str]:
     yield from invalid_sentences(document)
 
 
-def smallest_drop_text(n: int) -> str:
-    """Return which drops a paired gate on n images misses more often than it should, if no image is gained; empty if all drops."""
+def smallest_drop_text(evaluation: Document) -> str:
+    """Return which drops a paired gate on these images misses more often than it should, if none is gained; empty if all drops.
+
+    A gate counts each different image once.
+    """
+    repeats = evaluation.get("repeats", 0)
+    n, different = evaluation["n"] - repeats, "different " if repeats else ""
     least = detectable_drop(0, n, 0.0)
     if least is None:
         return ""
-    return f"With {n:,} images a gate finds drops of accuracy below {100 * least:.1f} points in fewer than 4 of 5 cases."
+    return f"With {n:,} {different}images a gate finds drops of accuracy below {100 * least:.1f} points in fewer than 4 of 5 cases."
 
 
 def _audit_sentences(document: Document) -> Iterator[str]:

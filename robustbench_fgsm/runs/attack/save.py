@@ -15,7 +15,7 @@ from torch import nn
 
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.attack.outputs import read_for_loss
-from robustbench_fgsm.data.content import describe_content
+from robustbench_fgsm.data.content import hash_content
 from robustbench_fgsm.data.dataset import Dataset, describe_data, first_readable_batch
 from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_classifier
 from robustbench_fgsm.engine.choose_plan import check_recorded_plan, choose_plan
@@ -216,15 +216,16 @@ def initial_saved_attack(
     warnings = preflight(classifier, data, spec, strict=strict)
     if eight_bit:
         check_eight_bit(data, spec)
+    content, repeated = hash_content(data)
     return SavedAttack(
         model=describe_model(classifier, data),
-        data=describe_data(data) | describe_content(data),
+        data=describe_data(data) | content,
         attack=spec.to_dict() | {"epsilon": spec.epsilons[0]},
         output=output | {"shape": list(first_readable_batch(data, PREFLIGHT_IMAGES).images.shape[1:])},
         totals=ShardTotals.empty(
             classifier.num_classes, targeted=spec.target.targeted, eight_bit=eight_bit, multi_label=is_multi_label(data)
         ),
-        preflight_warnings=tuple(warnings),
+        preflight_warnings=(*warnings, *repeated.warnings),
         environment=describe_environment(classifier.device),
     )
 
