@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 VERDICT_PROPERTY = "rfgsm_verdict"
 LOCK_PROPERTY = "rfgsm_lock"
+LIMITS_PROPERTY = "rfgsm_limits"
 WRITTEN_LOCKS = pytest.StashKey[set[str]]()
 
 
@@ -41,6 +42,7 @@ class RobustnessCheck:
         on: str = "accuracy",
         max_drop: float = 0.01,
         max_decrease: float | str = 0.0,
+        max_epsilon: float | str = 0.5,
     ) -> Gate:
         """Assert that a model is as robust on these images as the nearest lock says, and return the verdict.
 
@@ -53,6 +55,7 @@ class RobustnessCheck:
             on: what decides: `accuracy`, `distance` or `both`.
             max_drop: largest allowed drop, as a share of the images.
             max_decrease: largest allowed decrease of the distance, such as `0.5/255`.
+            max_epsilon: largest budget tried for a distance, in the units of the images.
 
         Raises:
             AssertionError: if accuracy fell by more than is allowed.
@@ -72,7 +75,15 @@ class RobustnessCheck:
             pytest.fail(f"each lock must have one test, got a second one for {place}: pass lock='NAME.lock' in one of them", False)
         try:
             found = check_lock(
-                model, data, AttackOptions(eps, norm), place, update=update, on=on, max_drop=max_drop, max_decrease=max_decrease
+                model,
+                data,
+                AttackOptions(eps, norm),
+                place,
+                update=update,
+                on=on,
+                max_drop=max_drop,
+                max_decrease=max_decrease,
+                max_epsilon=max_epsilon,
             )
         except RfgsmError as error:  # one line, without the code of this package
             raise error.with_traceback(None) from error.__cause__
@@ -81,7 +92,8 @@ class RobustnessCheck:
         numbers = gate_numbers(document)
         better = found.gate.passed and document["improved"]
         verdict = "written" if update else "better" if better else document["verdict"]
-        properties = {LOCK_PROPERTY: str(place), VERDICT_PROPERTY: verdict, **numbers}
+        limits = {LIMITS_PROPERTY: "; ".join(found.gate.limits)} if found.gate.limits else {}
+        properties = {LOCK_PROPERTY: str(place), VERDICT_PROPERTY: verdict, **limits, **numbers}
         self._request.node.user_properties.extend(properties.items())
         log_to_active_runs(numbers, found.evaluation)
         found.add_to_job_summary()
@@ -128,6 +140,8 @@ def _summary_lines(report: object) -> Iterator[str]:
     if not isinstance(report, pytest.TestReport) or verdict is None:
         return
     lock = properties[LOCK_PROPERTY]
+    if limits := properties.get(LIMITS_PROPERTY):
+        yield f"{report.nodeid}: {limits}"
     if verdict == "written":
         yield f"{report.nodeid}: wrote {lock}, commit it"
     if verdict == "better":

@@ -64,6 +64,7 @@ def check_lock(
     on: str = "accuracy",
     max_drop: float = 0.01,
     max_decrease: float | str = 0.0,
+    max_epsilon: float | str = DistanceOptions.max_epsilon,
 ) -> LockCheck:
     """Measure a model and judge it against a lock, or write the lock.
 
@@ -76,6 +77,7 @@ def check_lock(
         on: criterion that decides: `accuracy`, `distance` or `both`. Distances are measured unless it is `accuracy`.
         max_drop: largest allowed drop, as a share of the images.
         max_decrease: largest allowed decrease of the distance, in units of epsilon.
+        max_epsilon: largest budget tried for a distance, in the units of the images.
 
     Raises:
         SettingError: a setting is not valid; before a lock is written.
@@ -88,7 +90,7 @@ def check_lock(
     baseline = None if update else read_lock(lock)
     if on != "accuracy" and baseline is not None and any(one.distances is None for one in baseline.attacks):
         raise RunError(f"{lock} must hold distances for on={on!r}, got none: run pytest --rfgsm-update")
-    found, evaluation = measure_lock(model, data, attack, RunOptions(), DistanceOptions(on != "accuracy"))
+    found, evaluation = measure_lock(model, data, attack, RunOptions(), DistanceOptions(on != "accuracy", max_epsilon))
     if update:
         write_lock(found, lock)
     verdict = gate(found, baseline or found, max_drop, on=on, max_decrease=max_decrease)

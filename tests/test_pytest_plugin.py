@@ -174,6 +174,31 @@ def test_two_models_need_two_locks(suite: pytest.Pytester) -> None:
     run(suite).assert_outcomes(passed=2)
 
 
+def test_distances_that_cannot_differ_are_said_and_the_remedy_works(suite: pytest.Pytester) -> None:
+    test = suite.path / "tests" / "test_model.py"
+    text = test.read_text(encoding="utf-8")
+    said = (
+        "*test_robustness: distances of 0 of 300 images can differ, too few to show *raise --max-epsilon, now 0.0001, in both runs"
+    )
+    for largest in ("0.0001", "0.5"):
+        test.write_text(text.replace(', eps="8/255"', f', on="distance", max_epsilon={largest}'), encoding="utf-8")
+        run(suite, "--rfgsm-update").assert_outcomes(passed=1)
+        result = run(suite)
+        result.assert_outcomes(passed=1)
+        (result.stdout.fnmatch_lines if largest == "0.0001" else result.stdout.no_fnmatch_line)(said)
+
+
+def test_copies_are_said(locked: pytest.Pytester) -> None:
+    models = locked.path / "models.py"
+    twice = "\ndef twice():\n    x, y = images()\n    return torch.cat([x, x]), torch.cat([y, y])\n"
+    models.write_text(models.read_text(encoding="utf-8") + twice, encoding="utf-8")
+    test = locked.path / "tests" / "test_model.py"
+    text = test.read_text(encoding="utf-8").replace("images()", "twice()").replace("import images", "import twice")
+    test.write_text(text, encoding="utf-8")
+    run(locked, "--rfgsm-update").assert_outcomes(passed=1)
+    run(locked).stdout.fnmatch_lines(["*test_robustness: 300 of 600 images repeat another image of their class: each counts once"])
+
+
 def test_options_are_those_of_the_gate(locked: pytest.Pytester) -> None:
     test = locked.path / "tests" / "test_model.py"
     write(locked, noise=0.5)

@@ -133,11 +133,18 @@ class Gate(Result):
     @property
     def warnings(self) -> list[str]:
         """Return what a reader must know beside the verdict."""
+        found = ["run and baseline are of the same weights"] if self.model_change == "none" else []
+        found += [
+            f"run and baseline normalise by another {name}, {_numbers_text(ours)} and {_numbers_text(theirs)}"
+            for name in ("mean", "std")
+            if (ours := self.run["model"].get(name)) != (theirs := self.baseline["model"].get(name))
+        ]
+        return [*self.limits, *found]
+
+    @property
+    def limits(self) -> list[str]:
+        """Return warnings of images that do not count, and of losses that no test of all images can show."""
         found = list(filter(None, [self.drops[0].pairs.repeats_text]))
-        if self.run["data"]["fingerprint"] != self.baseline["data"]["fingerprint"]:
-            found.append("ids and labels are the same, but the fingerprints of the images are not")
-        if self.model_change == "none":
-            found.append("run and baseline are of the same weights")
         for at in (drop.pairs for drop in self.drops):
             if at.label is not None or at.baseline_correct > self.max_drop * at.n:
                 continue
@@ -146,7 +153,22 @@ class Gate(Result):
                 f"the baseline has {at.baseline_correct:,} of {at.n:,} images right {where}, so no drop above {self.max_drop:g} "
                 "can be shown: gate on a smaller epsilon, or on distances"
             )
-        return found
+        level = (self.alpha / 2 if self.on == "both" else self.alpha) / max(1, len(self.decreases))
+        blind = [test for test in self.decreases if test.label is None and 0.5**test.compared > level]
+        return found + list(map(self._blind_text, blind))
+
+    def _blind_text(self, test: DecreaseTest) -> str:
+        """Return why the distances of too few images can differ, with a remedy."""
+        clean = self.drops[0].pairs  # of all images, before the attack
+        wrong = clean.n - clean.baseline_correct - clean.gained
+        largest = next(attack["max_epsilon"] for attack in self.run["attacks"] if attack["targeted"] == test.targeted)
+        censored = test.n - test.compared - wrong
+        raise_it = f"raise --max-epsilon, now {largest:g}, in both runs"
+        return (
+            f"distances of {test.compared:,} of {test.n:,} images can differ, too few to show a decrease: in both runs {wrong:,} "
+            f"are wrong before the attack, and no epsilon up to {largest:g} fools {censored:,}: "
+            f"{raise_it if censored >= wrong else 'take images that the networks have right'}"
+        )
 
     @property
     def exit_code(self) -> int:
@@ -244,6 +266,10 @@ def check_gate_settings(max_drop: float, alpha: float, on: str, max_decrease: fl
     if others:
         raise SettingError(f"max decrease must be one number, got {max_decrease}: try 0.5/255")
     return allowed
+
+
+def _numbers_text(numbers: Sequence[float] | None) -> str:
+    return "none" if numbers is None else ",".join(f"{number:g}" for number in numbers)
 
 
 def _budgets(run: Document, rule: str) -> list[float]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from jsonschema import Draft202012Validator
+from PIL import Image
+from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.engine.plan import Plan
@@ -20,7 +24,7 @@ from robustbench_fgsm.runs.gate import assess_drops
 from robustbench_fgsm.runs.paired import PairedRunCounts
 from robustbench_fgsm.runs.read import read_saved_run
 from robustbench_fgsm.runs.robustness_lock import lock_run
-from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.spec import AttackSpec, TargetRule
 from robustbench_fgsm.stats.paired import drop_p_values, holm
 
 TRIALS, CLASSES, IMAGES, ALLOWED, ALPHA = 4000, 5, 120, 0.02, 0.05
@@ -103,6 +107,81 @@ def test_a_run_against_itself_passes(measured: Path) -> None:
         assert all(test.closer == 0 for test in found.decreases)
 
 
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of one network and their locks, `same`, and others that differ in one thing each."""
+    place, made = tmp_path_factory.mktemp("strangers"), torch.Generator().manual_seed(0)
+    levels, names = torch.randint(0, 256, (40, 1, 8, 8), generator=made, dtype=torch.uint8), ("a", "b")
+    for kind, pixels in (("photos", levels), ("negatives", 255 - levels)):
+        for number, image in enumerate(pixels):
+            folder = place / kind / names[number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[0].numpy()).save(folder / f"{number}.png")
+    photos: Any
+    negatives: Any
+    photos, negatives = (rf.load_data(str(place / kind), image_size=8) for kind in ("photos", "negatives"))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer = nn.Linear(64, 2)
+    network = rf.wrap(nn.Sequential(nn.AdaptiveAvgPool2d(8), nn.Flatten(), layer), 2)
+    shifted = rf.wrap(network.network, 2, mean=(0.5,), std=(1.0,))
+    spec = AttackSpec(max_epsilon=0.5)
+    kept: dict[str, tuple[Any, Any, AttackSpec]] = {
+        "same": (network, photos, spec),
+        "arrays": (network, rf.ArrayDataset("arrays", levels, torch.arange(40) % 2, names), spec),
+        "other folder": (network, negatives, spec),
+        "resized": (network, rf.load_data(str(place / "photos"), image_size=16), spec),
+        "part": (network, rf.load_data(str(place / "photos"), image_size=8, limit=30), spec),
+        "classes": (network, photos.relabelled((1, 0), ("b", "a")), spec),
+        "labels": (network, photos.relabelled((1, 0), names), spec),
+        "epsilon": (network, photos, replace(spec, epsilons=(0.1,))),
+        "norm": (network, photos, replace(spec, norm=2.0)),
+        "targeted": (network, photos, replace(spec, target=TargetRule("shift", 1))),
+        "loss": (network, photos, replace(spec, loss="margin")),
+        "starts": (network, photos, replace(spec, restarts=1)),
+        "normalised": (shifted, photos, spec),
+    }
+    for name, (classifier, images, attack) in kept.items():
+        evaluate_in_directory(EvaluationRun("evaluate", classifier, images, (attack,), Plan(batch_size=16)), place / name)
+        rf.lock(place / name, place / f"{name}.lock")
+    return place
+
+
+DIFFERENCES = {
+    "arrays": "images|resizing and cropping, got none",
+    "other folder": "images",
+    "resized": "resizing and cropping, got .*16.* and .*8",
+    "part": "images|number of images, got 30 and 40",
+    "classes": "classes",
+    "labels": "images|labels",
+    "epsilon": "epsilons, got .*0.1",
+    "norm": "norm, got 2 and inf",
+    "targeted": "targeting rules, got next and none",
+    "loss": "loss, got margin and ce",
+    "starts": "restarts, got 1 and 0",
+}
+
+
+@pytest.mark.parametrize(
+    "suffixes", list(product(("", ".lock"), repeat=2)), ids=lambda pair: "-".join(one or "run" for one in pair)
+)
+@pytest.mark.parametrize("other", DIFFERENCES)
+def test_strangers_are_refused_with_what_differs(strangers: Path, other: str, suffixes: tuple[str, str]) -> None:
+    run, baseline = strangers / f"{other}{suffixes[0]}", strangers / f"same{suffixes[1]}"
+    for judge in (rf.gate, rf.plan_gate):
+        with pytest.raises(rf.RunError, match=rf"run and baseline must (have|be on) the same ({DIFFERENCES[other]})"):
+            judge(run, baseline)
+
+
+@pytest.mark.parametrize("suffix", ["", ".lock"])
+def test_another_normalisation_is_said(strangers: Path, suffix: str) -> None:
+    found = rf.gate(strangers / f"normalised{suffix}", strangers / f"same{suffix}")
+    assert [text for text in found.warnings if "normalise" in text] == [
+        "run and baseline normalise by another mean, 0.5 and none",
+        "run and baseline normalise by another std, 1 and none",
+    ]
+
+
 def test_a_baseline_without_right_images_is_said(tmp_path: Path) -> None:
     images, spec = rf.load_data("fashion-mnist", limit=200), AttackSpec((0.01, 0.3))
     for name in ("mlp300", "mlp900"):
@@ -113,6 +192,27 @@ def test_a_baseline_without_right_images_is_said(tmp_path: Path) -> None:
         "the baseline has 0 of 200 images right at epsilon 0.3, so no drop above 0.01 can be shown: gate on a smaller epsilon"
         in warning
     )
+
+
+BLIND = {1e-4: "raise --max-epsilon, now 0.0001, in both runs", 0.5: "take images that the networks have right"}
+
+
+@pytest.mark.parametrize("suffix", ["", ".lock"])
+@pytest.mark.parametrize("largest", BLIND)
+def test_distances_that_cannot_differ_are_said(tmp_path: Path, largest: float, suffix: str) -> None:
+    """Nothing is fooled up to 1e-4, or all images are wrong before the attack."""
+    classifier, images = rf.load_classifier("smallcnn", weights="robust"), rf.load_data("fashion-mnist", limit=40)
+    (whole,) = images.batches(0, 40, 40)
+    predicted = classifier.predict(whole.images).argmax(1)
+    labels = predicted if largest == 1e-4 else (predicted + 1) % 10
+    data, spec = rf.ArrayDataset("some", whole.images, labels, images.classes), AttackSpec(max_epsilon=largest)
+    for name in ("run", "baseline"):
+        evaluate_in_directory(EvaluationRun("evaluate", classifier, data, (spec,), Plan()), tmp_path / name)
+        rf.lock(tmp_path / name, tmp_path / f"{name}.lock")
+    found = rf.gate(tmp_path / "run", tmp_path / f"baseline{suffix}", on="distance")
+    (text,) = (text for text in found.warnings if text.startswith("distances of "))
+    assert "of 40 images can differ, too few to show a decrease: in both runs " in text
+    assert text.endswith(BLIND[largest])
 
 
 def test_both_criteria_share_the_level(measured: Path) -> None:
