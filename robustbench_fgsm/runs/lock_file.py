@@ -32,6 +32,8 @@ ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 BITS = 6
 LINE_LENGTH = 120
+CONFLICT_MARKERS = (b"<<<<<<< ", b"=======", b">>>>>>> ")
+WRITE_AGAIN = "write it again by rfgsm lock RUN, or by pytest --rfgsm-update"
 NUMBERS_IN_LINE = 20
 
 Count = Annotated[int, Field(ge=0, lt=2**40)]
@@ -177,7 +179,13 @@ def read_lock(file: Path | str) -> RobustnessLock:
     file = Path(file)
     if not is_present(file):
         raise RunError(f"a lock must be a file, got {file}, which is not there: check the path, or write it with rfgsm lock RUN")
-    document = parse_json(read_bytes(file, MAX_LOCK_BYTES), file)
+    content = read_bytes(file, MAX_LOCK_BYTES)
+    if any(line.startswith(CONFLICT_MARKERS) for line in content.splitlines()):
+        raise RunError(
+            f"{file} must be one lock, got the conflict of a merge by git: take one side, git checkout --ours {file} or --theirs, "
+            f"or {WRITE_AGAIN}"
+        )
+    document = parse_json(content, file)
     expected, schema = document.pop("checksum", None), document.get("schema")
     if schema != LOCK_SCHEMA:
         raise RunError(
@@ -191,7 +199,7 @@ def read_lock(file: Path | str) -> RobustnessLock:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = printable(".".join(map(str, first["loc"])))[:100]
-        _reject(file, f"{first['msg'][:100]}{place and f' in {place}'}")
+        _reject(file, f"{first['msg'].removeprefix('Value error, ')[:100]}{place and f' in {place}'}")
     except (KeyError, TypeError, AttributeError, SettingError) as error:
         _reject(file, f"an attack that cannot be read ({type(error).__name__})")
     return _decode_lock(found, str(file))
@@ -256,7 +264,7 @@ def _decode_attack(record: AttackRecord, n: int) -> LockedAttack:
 
 
 def _reject(file: Path, found: str) -> NoReturn:
-    raise RunError(f"{file} must be as rfgsm wrote it, got {found}: restore it from git, or write it again with rfgsm lock RUN")
+    raise RunError(f"{file} must be as rfgsm wrote it, got {found}: restore it from git, or {WRITE_AGAIN}")
 
 
 def _has_schema(file: Path) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -90,10 +92,37 @@ def test_refuses_a_flipped_bit(tmp_path: Path, at: int) -> None:
         refuse(tmp_path / "robustness.lock")
 
 
-def test_refuses_what_git_merged_or_somebody_edited(tmp_path: Path) -> None:
+def test_a_conflict_of_git_has_remedies_that_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=False, capture_output=True)
+
+    def commit(lock: RobustnessLock) -> None:
+        write_lock(lock, file)
+        git("add", file.name)
+        git("commit", "-m", "lock")
+
+    monkeypatch.chdir(tmp_path)
+    file, ours = Path("robustness.lock"), locked(outcomes([1, 0, 1, 0, 2, 2], [[0], [1], [1], [0], [2], [0]]))
+    git("init", "-b", "main")
+    commit(LOCK)
+    git("checkout", "-b", "other")
+    commit(locked(outcomes([0] * 6, [[1]] * 6)))
+    git("checkout", "main")
+    commit(ours)
+    git("merge", "other")
+    conflict = file.read_bytes()
+    assert "the conflict of a merge by git: take one side, git checkout --ours robustness.lock or --theirs, or write" in refuse(
+        file
+    )
+    git("checkout", "--ours", file.name)
+    assert encode_lock(read_lock(file)) == encode_lock(ours)
+    file.write_bytes(conflict)
+    write_lock(LOCK, file)
+    assert read_lock(file).n == 6
+
+
+def test_refuses_what_somebody_edited(tmp_path: Path) -> None:
     file = tmp_path / "robustness.lock"
-    file.write_bytes(b"<<<<<<< HEAD\n" + encode_lock(LOCK) + b"=======\n" + encode_lock(LOCK) + b">>>>>>> main\n")
-    refuse(file)
     edit(LOCK, file, lambda document: document["attacks"][0].update(correct=[6, 6]), sign=False)
     assert "checksum differs" in refuse(file)
 
@@ -118,6 +147,13 @@ HOSTILE_CHANGES: list[Callable[[dict[str, Any]], object]] = [
     lambda document: document.update(torch=2),
     lambda document: document["model"].pop("sha256"),
     lambda document: document["model"].update(spec=None),
+    lambda document: document["model"].update(mean="0.5"),
+    lambda document: document["model"].update(std=[[1.0]]),
+    lambda document: document["model"].update(mean=["0.5"]),
+    data(preprocessing=[]),
+    data(preprocessing={"resize": "28"}),
+    data(preprocessing={"crop": [28, "x"]}),
+    data(preprocessing={"interpolation": 2}),
     data(images=["2 2"]),
     data(images=["2 2 999999999999"]),
     data(images=["2 2 -2"]),
@@ -171,12 +207,39 @@ def test_refuses_a_hostile_file_whose_checksum_fits(tmp_path: Path, change: Call
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"[]", b"null", b"{}", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 10_000, b'{"schema":"rfgsm.lock/1"}', b"0" * 5000],
+    [
+        encode_lock(LOCK).replace(b'"saturated"', b'"saturated": 0, "saturated"', 1),
+        encode_lock(LOCK).replace(b'"schema"', b'"schema": "rfgsm.lock/1", "schema"', 1),
+        encode_lock(LOCK).replace(b'"saturated": ', b'"saturated": NaN, "x": ', 1),
+        encode_lock(LOCK).replace(b'"saturated": ', b'"saturated": 1' + b"0" * 400, 1),
+        encode_lock(LOCK).replace(b"rfgsm.lock/1", b"rfgsm.lock/99"),
+        encode_lock(LOCK).decode().encode("utf-16"),
+        encode_lock(LOCK)[:200] + b"\0" + encode_lock(LOCK)[200:],
+        encode_lock(LOCK) * 2,
+        gzip.compress(encode_lock(LOCK), mtime=0),
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12\n",
+        b"",
+        b"[]",
+        b"null",
+        b"{}",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a":' * 10_000,
+        b'{"schema":"rfgsm.lock/1"}',
+        b"0" * 5000,
+    ],
     ids=lambda content: str(content[:20]),
 )
 def test_refuses_other_files(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "robustness.lock").write_bytes(content)
     refuse(tmp_path / "robustness.lock")
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"\n", b"\r\n"), (b"{\n", b"\xef\xbb\xbf{\n")], ids=["CRLF", "BOM"])
+def test_ends_of_lines_and_marks_of_editors_change_nothing(tmp_path: Path, old: bytes, new: bytes) -> None:
+    count = -1 if old == b"\n" else 1
+    (tmp_path / "robustness.lock").write_bytes(encode_lock(LOCK).replace(old, new, count))
+    assert encode_lock(read_lock(tmp_path / "robustness.lock")) == encode_lock(LOCK)
 
 
 def test_refuses_links_and_places_without_a_file(tmp_path: Path) -> None:
