@@ -6,12 +6,13 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pytest
 
 if TYPE_CHECKING:
     from robustbench_fgsm.runs.gate import Gate
+    from robustbench_fgsm.testing import GateSettings
 
 VERDICT_PROPERTY = "rfgsm_verdict"
 LOCK_PROPERTY = "rfgsm_lock"
@@ -39,10 +40,7 @@ class RobustnessCheck:
         *,
         norm: str | float = "inf",
         lock: str = "robustness.lock",
-        on: str = "accuracy",
-        max_drop: float = 0.01,
-        max_decrease: float | str = 0.0,
-        max_epsilon: float | str = 0.5,
+        **settings: Unpack[GateSettings],
     ) -> Gate:
         """Assert that a model is as robust on these images as the nearest lock says, and return the verdict.
 
@@ -52,10 +50,9 @@ class RobustnessCheck:
             eps: one budget or several, such as `2,4,8/255`.
             norm: order of the norm: `inf`, or any real p >= 1.
             lock: file name of the lock. A second model needs a second lock.
-            on: what decides: `accuracy`, `distance` or `both`.
-            max_drop: largest allowed drop, as a share of the images.
-            max_decrease: largest allowed decrease of the distance, such as `0.5/255`.
-            max_epsilon: largest budget tried for a distance, in the units of the images.
+            settings: `on`, what decides: `accuracy`, `distance` or `both`; `max_drop`, largest allowed drop, as a share of the
+                images; `max_decrease`, largest allowed decrease of the distance, such as `0.5/255`; `max_epsilon`, largest budget
+                tried for a distance.
 
         Raises:
             AssertionError: if accuracy fell by more than is allowed.
@@ -74,17 +71,7 @@ class RobustnessCheck:
         if update and str(place) in written:
             pytest.fail(f"each lock must have one test, got a second one for {place}: pass lock='NAME.lock' in one of them", False)
         try:
-            found = check_lock(
-                model,
-                data,
-                AttackOptions(eps, norm),
-                place,
-                update=update,
-                on=on,
-                max_drop=max_drop,
-                max_decrease=max_decrease,
-                max_epsilon=max_epsilon,
-            )
+            found = check_lock(model, data, AttackOptions(eps, norm), place, update=update, **settings)
         except RfgsmError as error:  # one line, without the code of this package
             raise error.with_traceback(None) from error.__cause__
         written |= {str(place)} if update else set()

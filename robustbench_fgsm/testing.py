@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from robustbench_fgsm.errors import RunError
+from robustbench_fgsm.errors import RunError, SettingError, did_you_mean
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.files.regular_files import is_present
 from robustbench_fgsm.options import AttackOptions, DistanceOptions, RunOptions, VerifyOptions
@@ -35,6 +35,20 @@ class CandidateOptions(TypedDict, total=False):
     one_image: bool
 
 
+class GateSettings(TypedDict, total=False):
+    """How a model is judged against a lock: arguments of `gate`, and the largest budget of `--distance`.
+
+    on: criterion that decides: `accuracy`, `distance` or `both`. Distances are measured unless it is `accuracy`. max_drop: largest
+    allowed drop, as a share of the images; 0.01 by default. max_decrease: largest allowed decrease of the distance, such as
+    `0.5/255`; 0 by default. max_epsilon: largest budget tried for a distance, in the units of the images; 0.5 by default.
+    """
+
+    on: str
+    max_drop: float
+    max_decrease: float | str
+    max_epsilon: float | str
+
+
 @dataclass(frozen=True)
 class LockCheck:
     """Verdict on a model against a lock, and the document of its evaluation; `written` if the lock was written."""
@@ -55,16 +69,7 @@ class LockCheck:
 
 
 def check_lock(
-    model: Any,
-    data: Any,
-    attack: AttackOptions,
-    lock: Path,
-    *,
-    update: bool = False,
-    on: str = "accuracy",
-    max_drop: float = 0.01,
-    max_decrease: float | str = 0.0,
-    max_epsilon: float | str = DistanceOptions.max_epsilon,
+    model: Any, data: Any, attack: AttackOptions, lock: Path, *, update: bool = False, **settings: Unpack[GateSettings]
 ) -> LockCheck:
     """Measure a model and judge it against a lock, or write the lock.
 
@@ -74,23 +79,25 @@ def check_lock(
         attack: the attack, at one budget or several.
         lock: file of the lock.
         update: write the lock, and judge nothing.
-        on: criterion that decides: `accuracy`, `distance` or `both`. Distances are measured unless it is `accuracy`.
-        max_drop: largest allowed drop, as a share of the images.
-        max_decrease: largest allowed decrease of the distance, in units of epsilon.
-        max_epsilon: largest budget tried for a distance, in the units of the images.
+        settings: what decides, and what is allowed.
 
     Raises:
         SettingError: a setting is not valid; before a lock is written.
         RunError: there is no lock, or data, classes or attack are not those of the lock.
         InvalidRunError: the numbers of the model must not be used.
     """
+    names = list(GateSettings.__annotations__)
+    if unknown := next((name for name in settings if name not in names), None):
+        raise SettingError(f"a check must have arguments of {', '.join(names)}, got {unknown}: {did_you_mean(unknown, names)}")
+    on, max_drop, max_decrease = settings.get("on", "accuracy"), settings.get("max_drop", 0.01), settings.get("max_decrease", 0.0)
     check_gate_settings(max_drop, 0.05, on, max_decrease)  # before a lock is written
     if not (update or is_present(lock)):
         raise RunError(f"{lock.name} must lie beside the test or above it, got none: run pytest --rfgsm-update, and commit {lock}")
     baseline = None if update else read_lock(lock)
     if on != "accuracy" and baseline is not None and any(one.distances is None for one in baseline.attacks):
         raise RunError(f"{lock} must hold distances for on={on!r}, got none: run pytest --rfgsm-update")
-    found, evaluation = measure_lock(model, data, attack, RunOptions(), DistanceOptions(on != "accuracy", max_epsilon))
+    distances = DistanceOptions(on != "accuracy", settings.get("max_epsilon", DistanceOptions.max_epsilon))
+    found, evaluation = measure_lock(model, data, attack, RunOptions(), distances)
     if update:
         write_lock(found, lock)
     verdict = gate(found, baseline or found, max_drop, on=on, max_decrease=max_decrease)

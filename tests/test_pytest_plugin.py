@@ -207,6 +207,8 @@ def test_options_are_those_of_the_gate(locked: pytest.Pytester) -> None:
     run(locked).assert_outcomes(passed=1)
     test.write_text(text.replace('eps="8/255"', 'eps="8/255", max_drop=2.0'), encoding="utf-8")
     run(locked).stdout.fnmatch_lines(["E *SettingError: max drop must be a share in *"])
+    test.write_text(text.replace('eps="8/255"', 'eps="8/255", max_drp=1.0'), encoding="utf-8")
+    run(locked).stdout.fnmatch_lines(["E *SettingError: a check must have arguments of *, got max_drp: did you mean *max_drop*"])
 
 
 def test_a_mistyped_option_writes_no_lock(locked: pytest.Pytester) -> None:
