@@ -188,6 +188,46 @@ def test_distances_that_cannot_differ_are_said_and_the_remedy_works(suite: pytes
         (result.stdout.fnmatch_lines if largest == "0.0001" else result.stdout.no_fnmatch_line)(said)
 
 
+MACHINE_TEST = """
+import torch
+import robustbench_fgsm as rf
+from torch.utils.data import DataLoader, TensorDataset
+
+def check(rfgsm, weights):
+    network = rf.load_classifier("smallcnn", weights=weights).network.to(memory_format=torch.{layout})
+    (whole,) = rf.load_data("fashion-mnist", limit=100).batches(0, 100, 100)
+    loader = DataLoader(TensorDataset(whole.images, whole.labels), {size}, shuffle={shuffle})
+    return rfgsm.check(network, loader, eps="2,8/255", on="both")
+
+def test_equal(rfgsm):
+    found = check(rfgsm, "robust")
+    assert {{(drop.pairs.lost, drop.pairs.gained) for drop in found.drops}} == {{(0, 0)}}
+    assert {{(test.closer, test.farther) for test in found.decreases}} == {{(0, 0)}}
+"""
+WORSE = """
+def test_worse(rfgsm):
+    check(rfgsm, "standard")
+"""
+
+
+@pytest.mark.parametrize(("threads", "kernels"), [("1", "default"), ("2", "")])
+def test_a_lock_holds_on_another_machine(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, threads: str, kernels: str
+) -> None:
+    """Number of threads, instructions of the CPU, memory layout, batch size and order are others; the verdict is not."""
+    test = suite.path / "tests" / "test_model.py"
+    test.write_text(MACHINE_TEST.format(layout="contiguous_format", size=100, shuffle=False), encoding="utf-8")
+    run(suite, "--rfgsm-update").assert_outcomes(passed=1)
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
+    if kernels:
+        monkeypatch.setenv("ATEN_CPU_CAPABILITY", kernels)
+    test.write_text(MACHINE_TEST.format(layout="channels_last", size=32, shuffle=True) + WORSE, encoding="utf-8")
+    result = suite.runpytest_subprocess("-p", NAME, "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["E *AssertionError: smallcnn* is less robust than *"])
+
+
 def test_copies_are_said(locked: pytest.Pytester) -> None:
     models = locked.path / "models.py"
     twice = "\ndef twice():\n    x, y = images()\n    return torch.cat([x, x]), torch.cat([y, y])\n"

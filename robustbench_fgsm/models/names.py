@@ -36,6 +36,8 @@ def check_torchvision_name(name: str) -> None:
     if name not in known:
         if (suffix := Path(name).suffix.lower()) in SOURCE_BY_SUFFIX:
             raise ModelError(f"model files of {suffix} need their source, got {name!r}: pass {SOURCE_BY_SUFFIX[suffix]}:{name}")
+        if ".py:" in name:
+            raise ModelError(f"model must be a name of `rfgsm list models`, got {name!r}: did you mean factory:{name}?")
         near = get_close_matches(name, BUNDLED_NAMES, cutoff=0.8) or get_close_matches(name, {*known, *BUNDLED_NAMES}, cutoff=0.5)
         remedy = (
             did_you_mean(name, near)

@@ -26,6 +26,7 @@ def test_bundled_names_are_those_of_the_architectures() -> None:
         ("qqqqq", "SOURCE:NAME"),
         ("a/net.keras", "pass keras:a/net.keras"),
         ("net.SKOPS", "pass sklearn:net.SKOPS"),
+        ("net.py:build", "did you mean factory:net.py:build"),
     ],
 )
 def test_rejects_an_unknown_name(name: str, message: str) -> None:
