@@ -225,7 +225,7 @@ def test_a_lock_holds_on_another_machine(
     test.write_text(MACHINE_TEST.format(layout="channels_last", size=32, shuffle=True) + WORSE, encoding="utf-8")
     result = suite.runpytest_subprocess("-p", NAME, "-p", "no:cacheprovider")
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["E *AssertionError: smallcnn* is less robust than *"])
+    result.stdout.fnmatch_lines(["E *AssertionError: PixelSpaceNetwork (given) is less robust than *"])
 
 
 def test_copies_are_said(locked: pytest.Pytester) -> None:
