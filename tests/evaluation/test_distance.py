@@ -39,7 +39,7 @@ def test_saturated_images_have_a_distance_along_exact_gradients() -> None:
         linear.weight.copy_(torch.tensor([[-1e6] * 4, [1e6] * 4]))
         linear.bias.copy_(torch.tensor([2e6, -2e6]))
     network = nn.Sequential(nn.Flatten(), linear)
-    images, labels = torch.full((8, 1, 2, 2), 0.4), torch.zeros(8, dtype=torch.int64)
+    images, labels = 0.4 + torch.arange(8).reshape(8, 1, 1, 1).expand(8, 1, 2, 2) / 1e4, torch.zeros(8, dtype=torch.int64)
     evaluation = rf.evaluate(rf.wrap(network, 2), (images, labels), distance=True)
     found = evaluation.to_dict()["distance"]
     assert found["censored"] == 8
