@@ -383,8 +383,9 @@ def rows_of_table(content: bytes) -> Container[int]:
 def images_in_tar(content: bytes) -> Container[int]:
     """Return the number of images in an archive, and of keys with a label alone."""
     with tarfile.open(fileobj=io.BytesIO(content), ignore_zeros=True) as archive:
-        names = [PurePosixPath(one.name).name.lower().partition(".")[::2] for one in archive if one.isfile()]
-    images = [key for key, suffix in names if key and f".{suffix}" in IMAGE_SUFFIXES | UNSUPPORTED_IMAGE_SUFFIXES]
+        paths = [PurePosixPath(one.name) for one in archive if one.isfile()]
+    names = [(path.parent / path.name.partition(".")[0], path.name.lower().partition(".")[2]) for path in paths]
+    images = [key for key, suffix in names if key.name and f".{suffix}" in IMAGE_SUFFIXES | UNSUPPORTED_IMAGE_SUFFIXES]
     return range(len(images), len(images) + len({key for key, _ in names} - {*images}) + 1)
 
 

@@ -48,7 +48,7 @@ def _read_arrays(file: Path, options: DataOptions) -> list[NDArray[Any]]:
     from scipy import io
     from scipy.io.matlab import MatReadError
 
-    malformed = (ValueError, TypeError, KeyError, EOFError, IndexError, OverflowError, MemoryError, zlib.error, MatReadError)
+    malformed = (ValueError, TypeError, LookupError, EOFError, OverflowError, MemoryError, NameError, zlib.error, MatReadError)
     with reading(f"mat {file}", "be a MATLAB file", malformed):
         check_regular_file(file)
         try:

@@ -71,3 +71,13 @@ def test_damaged_files_give_one_line(tmp_path: Path) -> None:
         (tmp_path / "cut.mat").write_bytes(whole[:end])
         with pytest.raises(rf.RfgsmError):
             rf.load_data(f"mat:{tmp_path / 'cut.mat'}")
+
+
+def test_an_unknown_class_of_an_array_is_one_line(tmp_path: Path) -> None:
+    """Scipy uses a name before it has a value."""
+    io.savemat(tmp_path / "data.mat", {"X": np.zeros((4, 3), np.uint8), "y": np.arange(4)})
+    content = bytearray((tmp_path / "data.mat").read_bytes())
+    content[144] = 255  # class of X: behind the file's header, and the tags of the array and its flags
+    (tmp_path / "data.mat").write_bytes(content)
+    with pytest.raises(DataError, match="must be a MATLAB file"):
+        rf.load_data(f"mat:{tmp_path / 'data.mat'}")
