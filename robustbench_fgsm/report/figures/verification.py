@@ -58,9 +58,9 @@ def _draw_size(axes: Axes, measured: Document, document: Document) -> bool:
     """Draw the displacement over epsilon."""
     budgets = {call["name"]: call["epsilon"] for call in document["calls"]}
     steps = measured.get("sizes") or {name: factor * budgets[name] for name, factor in measured.get("factors", {}).items()}
-    points = sorted((budgets[name], step) for name, step in steps.items())
-    if not points:
+    if not steps or not steps.keys() <= budgets.keys():  # attacks of several steps have no call for each size
         return False
+    points = sorted((budgets[name], step) for name, step in steps.items())
     epsilons = [epsilon for epsilon, _ in points]
     axes.plot([0, epsilons[-1]], [0, epsilons[-1]], **RIGHT_LINE)
     axes.plot(epsilons, [step for _, step in points], marker="o", markersize=4, color=OWN_COLOUR)
@@ -74,7 +74,8 @@ def _draw_clip(axes: Axes, measured: Document, _: Document) -> bool:
     """Draw the lowest and highest output of each channel."""
     if "low" not in measured:
         return False
-    lows, highs = measured["low"][:MAX_CHANNELS], measured["high"][:MAX_CHANNELS]
+    sides = (measured["low"], measured["high"])  # of attacks of several steps, those of all channels together
+    lows, highs = ([side] if isinstance(side, float) else side[:MAX_CHANNELS] for side in sides)
     axes.axhspan(0, 1, color=RIGHT_COLOUR, alpha=0.15, linewidth=0)
     heights = [high - low for low, high in zip(lows, highs, strict=True)]
     axes.bar(range(len(lows)), heights, 0.5, bottom=lows, color=OWN_COLOUR)

@@ -45,3 +45,12 @@ def test_what_is_not_measured_is_said() -> None:
 def test_equal_documents_give_equal_files() -> None:
     first, second = (encode_figure(draw_responses(verification(direction=THRESHOLD)), "png") for _ in range(2))
     assert first == second
+
+
+def test_attacks_of_several_steps_have_no_curve_of_sizes() -> None:
+    document = verification(
+        size={"measured": {"sizes": {"0.0437": 0.0109}}}, clip={"measured": {"low": -0.1, "high": 1.0, "order": "after"}}
+    )
+    _, size, clip = draw_responses(document).axes
+    assert not size.lines
+    assert any(isinstance(bar, Rectangle) and bar.get_y() == pytest.approx(-0.1) for bar in clip.patches)

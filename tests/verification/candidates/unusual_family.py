@@ -391,8 +391,8 @@ WRONG: dict[str, tuple[Attack, dict[str, Any], str, str | None]] = {
     "iterates of 8 bits": (to_8_bits, PGD, "output", "quantised-8bit"),
     "number of steps by epsilon": (as_many_as_kurakin, BIM, "steps", "wrong-step-count"),
     "momentum over the batch": (momentum_of_the_batch, MI, "steps", None),
-    "gradient at the given image": (gradient_at_the_image, {"method": "r+fgsm"}, "randomness", "random-start-unused"),
+    "gradient at the given image": (gradient_at_the_image, {"method": "r+fgsm"}, "size", "wrong-step-size"),
     "no ball": (without_the_ball, {"method": "fgsm-rs"}, "steps", "wrong-ball"),
-    "projection before the step": (projects_first, PGD, "steps", "wrong-ball"),
+    "projection before the step": (projects_first, PGD, "output", None),
     "gradient through the clamps": (through_the_clamps, PGD, "steps", None),
 }
