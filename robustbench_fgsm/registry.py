@@ -25,6 +25,7 @@ class RegistryEntry:
         summary: what it is, in a few words.
         splits: names of the splits, the default first, if they are known before the data are loaded.
         paths: files or directories, relative to the data root, of which one exists if the data were downloaded.
+        array_options: fields of `DataOptions` about arrays and tables that the source reads.
         runs_code: whether loading runs code that the user's spec or file chooses.
         entry_point: entry point of another package that adds it; None if it is built in.
     """
@@ -38,6 +39,7 @@ class RegistryEntry:
     summary: str = ""
     splits: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    array_options: tuple[str, ...] = ()
     runs_code: bool = False
     entry_point: EntryPoint | None = None
 

@@ -114,6 +114,7 @@ def load_data(
         raise SettingError("labels_from and class_map are about one class an image, got task multilabel: leave them out")
     if isinstance(data, (str, os.PathLike)):
         entry, argument = find_data_source(os.fspath(data))
+        options.reject_unread(entry)
         found: Dataset = DATA_SOURCES.load(entry).load(argument, options)
         if isinstance(found, (ArrayDataset, ImageDataset)):
             found.name = os.fspath(data)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # a list of sources needs no PyTorch
     from robustbench_fgsm.data.dataset import Dataset
 
 DEFAULT_ROOT = Path("data")
+ARRAY_OPTIONS = ("layout", "images_key", "labels_key", "shape")
+"""Fields of `DataOptions` about arrays and tables, which other sources do not read."""
 NUMBERED_CLASS_MAP = "numbers"
 """In place of a class map: the data's class names are the model's own indices."""
 
@@ -56,6 +58,13 @@ class DataOptions:
         if self.split is not None:
             raise SettingError(f"{name} has no splits, got --split {self.split}: leave it out")
 
+    def reject_unread(self, entry: RegistryEntry) -> None:
+        """Raise SettingError if an option is set that the source does not read."""
+        for option in ARRAY_OPTIONS:
+            if option not in entry.array_options and getattr(self, option) is not None:
+                flag = "--" + option.replace("_", "-")
+                raise SettingError(f"{entry.name} must be read without {flag}, which it would ignore, got {flag}: leave it out")
+
 
 @dataclass(frozen=True)
 class DataSource:
@@ -83,9 +92,12 @@ def _entry(
     package: str = "",
     extra: str = "",
     splits: tuple[str, ...] = (),
+    reads: tuple[str, ...] = (),
 ) -> RegistryEntry:
     module = f"robustbench_fgsm.data.sources.{module}"
-    return RegistryEntry(name, module, example or name, package, extra, summary=summary, paths=paths, splits=splits)
+    return RegistryEntry(
+        name, module, example or name, package, extra, summary=summary, paths=paths, splits=splits, array_options=reads
+    )
 
 
 DATA_SOURCES = Registry(
@@ -110,11 +122,17 @@ DATA_SOURCES = Registry(
     _entry("imagenette", "torchvision", "ten of ImageNet's", "imagenette2"),
     _entry("imagenet", "imagenet", "ILSVRC 2012, one directory for each WordNet id", "val", "imagenet/val"),
     _entry("folder", "folder", "a directory of images for each class", example="folder:DIR"),
-    _entry("npz", "npz", "NumPy arrays images and labels, x and y, or x_test and y_test", example="npz:FILE"),
-    _entry("npy", "npy", "two NumPy files, images and labels", example="npy:IMAGES,LABELS"),
-    _entry("mat", "mat", "MATLAB arrays X and y, as SVHN's files have them", example="mat:FILE"),
-    _entry("csv", "csv_table", "one sample a line: its label and its pixels or features, as Kaggle's MNIST", example="csv:FILE"),
-    _entry("safetensors", "safetensors", "tensors images and labels", example="safetensors:FILE"),
+    _entry("npz", "npz", "NumPy arrays images and labels, x and y, or x_test and y_test", example="npz:FILE", reads=ARRAY_OPTIONS),
+    _entry("npy", "npy", "two NumPy files, images and labels", example="npy:IMAGES,LABELS", reads=("layout", "shape")),
+    _entry("mat", "mat", "MATLAB arrays X and y, as SVHN's files have them", example="mat:FILE", reads=ARRAY_OPTIONS),
+    _entry(
+        "csv",
+        "csv_table",
+        "one sample a line: its label and its pixels or features, as Kaggle's MNIST",
+        example="csv:FILE",
+        reads=("layout", "labels_key", "shape"),
+    ),
+    _entry("safetensors", "safetensors", "tensors images and labels", example="safetensors:FILE", reads=ARRAY_OPTIONS),
     _entry("wds", "webdataset", "WebDataset shards, tar archives with .cls beside .jpg or .png", example="wds:PATTERN"),
     _entry(
         "hf-data",
@@ -123,8 +141,11 @@ DATA_SOURCES = Registry(
         example="hf-data:NAME",
         package="datasets",
         extra="hf-data",
+        reads=("images_key", "labels_key"),
     ),
-    _entry("factory", "factory", "your own function, of pkg.mod or of file.py", example="factory:MODULE:FUNCTION"),
+    _entry(
+        "factory", "factory", "your own function, of pkg.mod or of file.py", example="factory:MODULE:FUNCTION", reads=ARRAY_OPTIONS
+    ),
 )
 
 
@@ -134,7 +155,7 @@ def data_sources() -> dict[str, RegistryEntry]:
     for entry in DATA_SOURCES.third_party():
         source = _third_party_source(entry)
         name = source.spec.partition(":")[0]
-        found.setdefault(name, replace(entry, name=name, example=source.spec, summary=source.summary))
+        found.setdefault(name, replace(entry, name=name, example=source.spec, summary=source.summary, array_options=ARRAY_OPTIONS))
     return found
 
 

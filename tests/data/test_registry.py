@@ -12,6 +12,7 @@ import torch
 from robustbench_fgsm.data.dataset import ArrayDataset
 from robustbench_fgsm.data.load import load_data
 from robustbench_fgsm.data.registry import (
+    ARRAY_OPTIONS,
     DATA_SOURCES,
     DataOptions,
     DataSource,
@@ -20,7 +21,7 @@ from robustbench_fgsm.data.registry import (
     data_sources,
     find_data_source,
 )
-from robustbench_fgsm.errors import DataError, InputError
+from robustbench_fgsm.errors import DataError, InputError, SettingError
 
 
 def load_dots(argument: str, options: DataOptions) -> ArrayDataset:
@@ -146,3 +147,19 @@ def test_data_that_may_be_there_are_not_refused(tmp_path: Path) -> None:
     check_data_path("cifar10", tmp_path, "any", download=False)
     check_data_path("cifar10", tmp_path / "none", None, download=True)
     check_data_path("fashion-mnist", tmp_path / "none", "test", download=False)
+
+
+@pytest.mark.parametrize("option", ARRAY_OPTIONS)
+@pytest.mark.parametrize("name", list(DATA_SOURCES.built_in))
+def test_an_option_that_a_source_would_ignore_is_an_error(name: str, option: str) -> None:
+    entry, set_options = DATA_SOURCES.built_in[name], DataOptions(**{option: (28, 28) if option == "shape" else "NHW"})
+    if option in entry.array_options:
+        set_options.reject_unread(entry)
+    else:
+        with pytest.raises(SettingError, match=f"{name} must be read without --.* leave it out"):
+            set_options.reject_unread(entry)
+
+
+def test_ignores_no_option_of_bundled_data() -> None:
+    with pytest.raises(SettingError, match="fashion-mnist must be read without --shape, which it would ignore"):
+        load_data("fashion-mnist", limit=8, shape="28x28")
