@@ -14,7 +14,7 @@ from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
 from robustbench_fgsm.engine.attack_batch import predict_classes
 from robustbench_fgsm.engine.preflight import check_images, require_cross_entropy, require_multi_class
 from robustbench_fgsm.engine.targets import targets_for
-from robustbench_fgsm.errors import InvalidRunError, ModelError
+from robustbench_fgsm.errors import InvalidRunError, ModelError, SettingError
 from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate
@@ -30,6 +30,9 @@ from robustbench_fgsm.verification.response import judge
 from robustbench_fgsm.verification.sandbox import ObservedCall
 from robustbench_fgsm.verification.verify import read_stages, run_calls
 
+BENCH_BOUNDS = (0.0, 1.0)
+"""Bounds of the images of the test bench."""
+
 MAX_OWN_IMAGES = 16
 """Number of the user's images that are used."""
 
@@ -43,11 +46,15 @@ def own_network_call(classifier: Classifier, data: Dataset, epsilon: float = DEF
     Raises:
         ModelError: if the classifier is not a PyTorch network on the CPU.
         DataError: if the images do not lie in the classifier's bounds.
+        SettingError: if the bounds are not [0, 1], to which the candidate must clip the images of the test bench.
         InvalidRunError: if an image's outputs are not finite.
     """
     model = _recorded_network(classifier)
     require_multi_class(classifier, "verify")
-    low, high = require_uniform_bounds(classifier.bounds, "verify", "use compare, which takes them, or leave out --model")
+    remedy = "use compare, which takes them, or leave out --model"
+    low, high = require_uniform_bounds(classifier.bounds, "verify", remedy)
+    if (low, high) != BENCH_BOUNDS:
+        raise SettingError(f"verify needs a model of images in [0, 1], got bounds [{low:g}, {high:g}]: {remedy}")
     batch = _first_batch(data, classifier)
     require_cross_entropy(classifier, batch, "verify")
     generator = torch.Generator().manual_seed(0)
@@ -87,7 +94,8 @@ def diagnose_candidate(
     if isinstance(candidate, Candidate):
         calls = build_calls(BenchSettings(), targeted=candidate.targets)
         readings, _, _ = read_stages(run_calls(candidate, calls, VerifyOptions.time_limit))
-        return _findings(readings)
+        own_bounds = not spec.bounds.is_uniform or spec.bounds.limits != BENCH_BOUNDS
+        return _findings([one for one in readings if one.stage != "clip" or not own_bounds])
     if not spec.bounds.is_uniform or spec.epsilon_scale is not None:
         return []
     (epsilon,) = spec.epsilons

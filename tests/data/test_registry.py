@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -152,12 +153,13 @@ def test_data_that_may_be_there_are_not_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ARRAY_OPTIONS)
 @pytest.mark.parametrize("name", list(DATA_SOURCES.built_in))
 def test_an_option_that_a_source_would_ignore_is_an_error(name: str, option: str) -> None:
-    entry, set_options = DATA_SOURCES.built_in[name], DataOptions(**{option: (28, 28) if option == "shape" else "NHW"})
+    settings: dict[str, Any] = {option: (28, 28) if option == "shape" else "NHW"}
+    entry, options = DATA_SOURCES.built_in[name], DataOptions(**settings)
     if option in entry.array_options:
-        set_options.reject_unread(entry)
+        options.reject_unread(entry)
     else:
         with pytest.raises(SettingError, match=f"{name} must be read without --.* leave it out"):
-            set_options.reject_unread(entry)
+            options.reject_unread(entry)
 
 
 def test_ignores_no_option_of_bundled_data() -> None:

@@ -236,6 +236,7 @@ OPTIONAL = {
     "sample",
     "checkpoint",
     "architecture_sha256",
+    "repeats",
     "dtype",
     "bf16",
 }

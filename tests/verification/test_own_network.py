@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
@@ -42,3 +43,25 @@ def test_a_network_of_ones_own_is_one_more_call(classifier: rf.TorchClassifier, 
     assert [(one.name, one.is_right) for one in found.responses] == [("own", True)]
     assert found.verdict == "incomplete"
     assert "own" in {one.name for one in rf.verify(right, extra=[own]).responses}
+
+
+def test_other_bounds_are_for_compare(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
+    """A clip to [-1, 1] is right on such a network and wrong on the images of the test bench, so nothing is said of it."""
+    network = nn.Sequential(Half(), classifier.copy_network())
+    model, batch = rf.wrap(network, classifier.num_classes, bounds=(-1, 1)), next(images.head(32).batches(0, 32, 32))
+    data = rf.load_data((batch.images * 2 - 1, batch.labels))
+    with pytest.raises(rf.SettingError, match=r"verify needs a model of images in \[0, 1\], got bounds \[-1, 1\]: use compare"):
+        own_network_call(model, data)
+
+    def doubled(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
+        return rf.fgsm(model, x, y, 2 * epsilon, bounds=(-1, 1))
+
+    found = rf.compare(model, data, references=[], candidate=doubled)
+    assert [one.evidence.partition(":")[0] for one in found.diagnosis] == ["size"]
+
+
+class Half(nn.Module):
+    """Map [-1, 1] to [0, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + 1) / 2

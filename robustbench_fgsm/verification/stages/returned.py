@@ -29,6 +29,10 @@ def read_iterate_clip(seen: Measured) -> Reading:
     if low < -1e-6 or high > 1 + 1e-6:
         only_last = inner[0] >= -1e-6 and inner[1] <= 1 + 1e-6 and len(path.points) > 1
         about = "before the last step, not after it" if only_last else "none"
+        if not only_last and (low >= -1e-6 or high <= 1 + 1e-6):
+            kept = "bottom" if low >= -1e-6 else "top"
+            text = f"to another range, or at the {kept} only: outputs reach {low:.3g} to {high:.3g}"
+            return wrong("clip", "wrong-clip-range", text, expected, **numbers)
         return wrong("clip", "no-clip", f"{about}: outputs reach {low:.3g} to {high:.3g}", expected, **numbers)
     if inner[0] < -1e-6 or inner[1] > 1 + 1e-6:
         text = f"only the result: the gradient is taken at images that reach {inner[0]:.3g} to {inner[1]:.3g}"
@@ -58,7 +62,8 @@ def read_returned_iterate(seen: Measured, images: Reading) -> Reading:
     counts = torch.cat([path.counts for path in paths.values()])
     if bool((every == counts).all()):
         return ok("output", f"the last iterate, {images.text}", EXPECTED_OUTPUT, iterate="last")
-    strange = int((every == -2).sum())
+    own = [found for name, found in indices.items() if not carries_over(seen, name)]  # else the steps are not those of this call
+    strange = sum(int((found == -2).sum()) for found in own)
     if strange > MAX_STRANGE * len(every):
         text = f"{strange} of {len(every)} images come back as no iterate of the attack"
         return _scaled_output(seen) or wrong(

@@ -64,6 +64,13 @@ def unclipped(model: Any, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
     return x_adv
 
 
+def of_other_images(model: Any, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
+    x_adv = x.clone()
+    for _ in range(10):
+        x_adv = (x + box(x_adv + 0.25 * epsilon * gradient(model, x_adv, y).sign() - x, epsilon)).clamp(-1, 1)
+    return x_adv
+
+
 def clips_the_result(model: Any, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
     return unclipped(model, x, y, epsilon).clamp(0, 1)
 
@@ -75,6 +82,7 @@ def clips_the_result(model: Any, x: Tensor, y: Tensor, epsilon: float) -> Tensor
         (clips_before_projection, "2", None, "before"),
         (clips_before_the_step, "inf", "no-clip", None),
         (unclipped, "inf", "no-clip", None),
+        (of_other_images, "inf", "wrong-clip-range", None),
         (clips_the_result, "inf", "clips-result-only", None),
     ],
 )
