@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING
@@ -103,9 +104,11 @@ def format_summary(summary: Summary, table_format: TableFormat) -> str:
     if table_format in writers:
         return writers[table_format](summary)
     console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False)
+    answer = "" if console.is_terminal else summary.verdict  # in a pipe one line, as for `tail -1`
     with console.capture() as captured:
-        console.print(render_summary(summary, None if console.is_terminal else console.width))
-    return "\n".join(line.rstrip() for line in captured.get().removesuffix("\n").split("\n"))
+        console.print(render_summary(replace(summary, verdict="") if answer else summary))
+    lines = [line.rstrip() for line in captured.get().removesuffix("\n").split("\n")]
+    return "\n".join([*lines, *filter(None, [answer])])
 
 
 def _write_figure(file: Path, document: Document) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -38,19 +37,15 @@ MAX_FIRST_TEXT, MAX_TEXT = 16, 12
 """Width in characters to which a sheet cuts its first column and its other columns of text."""
 
 
-def render_summary(summary: Summary, verdict_width: int | None = None) -> RenderableType:
-    """Return a summary as a terminal shows it: blocks with a blank line between them.
-
-    verdict_width: columns in which verdicts are broken into lines of about equal length; None to leave it to the terminal.
-    """
+def render_summary(summary: Summary) -> RenderableType:
+    """Return a summary as a terminal shows it: blocks with a blank line between them."""
     lines: list[RenderableType] = [*map(Text, summary.heading)]
     for section in summary.sections:
         lines += _render_section(section)
     if summary.closing and summary.sections:
         lines.append(Text())
     lines += _styled_lines(summary.closing)
-    if summary.verdict:
-        lines += _styled_lines([summary.verdict if verdict_width is None else _broken_evenly(summary.verdict, verdict_width)])
+    lines += _styled_lines(filter(None, [summary.verdict]))
     return Group(*lines[0 if summary.heading else 1 :])
 
 
@@ -64,13 +59,6 @@ def _render_section(section: Section) -> Iterator[RenderableType]:
     if section.sentences:
         yield Text()
         yield from _styled_lines(section.sentences)
-
-
-def _broken_evenly(text: str, width: int) -> str:
-    """Return text in as few lines as its width needs, so narrow that no line holds a last word alone."""
-    lines = textwrap.wrap(text, width)
-    widths = (one for one in range(1, width + 1) if len(textwrap.wrap(text, one, break_long_words=False)) <= len(lines))
-    return "\n".join(textwrap.wrap(text, next(widths, width), break_long_words=False))
 
 
 def _styled_lines(lines: Iterable[str]) -> Iterator[RenderableType]:
