@@ -20,7 +20,7 @@ BODIES = {
 PROGRAM = """
 import os, signal, sys
 from robustbench_fgsm.cli.interruption import handle_signals_until_exit
-signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.{name}, signal.default_int_handler)
 def send():
     os.kill(os.getpid(), signal.{name})
     sum(range(1000))

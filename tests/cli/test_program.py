@@ -30,9 +30,10 @@ PAIRS = [
     (signal.SIGINT, signal.SIGTERM) * 5,
 ]
 NOT_IGNORED = (
-    "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); os.execv(sys.argv[1], sys.argv[1:])"
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
 )
-"""A shell lets what it starts in the background ignore SIGINT."""
+"""A shell lets what it starts in the background ignore SIGINT, and nohup lets it ignore SIGHUP."""
 
 
 def start(*words: str) -> subprocess.Popen[str]:
