@@ -15,7 +15,7 @@ from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.labels import to_class_index
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.image_files import read_image_file
-from robustbench_fgsm.errors import DataError, UnsafeError, describe_error, first_line
+from robustbench_fgsm.errors import DataError, UnsafeError, describe_error, did_you_mean, first_line
 from robustbench_fgsm.files.regular_files import is_directory, is_file, is_present, read_text
 
 CARD_FILES = ("README.md", ".huggingface.yaml")
@@ -40,6 +40,8 @@ class TableImageSource:
         self._image = image
         self._label = label
         self._name = name
+        self.class_names = _text_class_names(table[label])
+        self._class_indices = {found: index for index, found in enumerate(self.class_names)}
 
     def __len__(self) -> int:
         return len(self._table)
@@ -86,7 +88,16 @@ class TableImageSource:
     def _to_index(self, label: Any) -> int:
         if label is None or label == UNLABELLED:
             return UNLABELLED
+        if self._class_indices:
+            return self._class_indices[label]
         return to_class_index(label, f"{self._label} of {self._name}")
+
+
+def _text_class_names(labels: Sequence[Any]) -> tuple[str, ...]:
+    """Return the names of classes in a column of text, sorted; empty for numbers, and for text that holds digits alone."""
+    found = {label for label in labels if label is not None}
+    is_text = all(isinstance(label, str) for label in found) and not all(label.isdecimal() for label in found)
+    return tuple(sorted(found)) if is_text else ()
 
 
 def _image_roots(name: str) -> list[str]:
@@ -116,8 +127,14 @@ def load(name: str, options: DataOptions) -> ImageDataset:
     images = [key for key, feature in table.features.items() if isinstance(feature, Image)]
     labels = [key for key, feature in table.features.items() if isinstance(feature, ClassLabel)]
     labels = labels or [key for key, feature in table.features.items() if isinstance(feature, Value) and key in ("label", "labels")]
-    images = [options.images_key] if options.images_key in table.features else images
-    labels = [options.labels_key] if options.labels_key in table.features else labels
+    for option, key in (("--images-key", options.images_key), ("--labels-key", options.labels_key)):
+        if key is not None and key not in table.features:
+            columns = ", ".join(table.features)
+            raise DataError(
+                f"{name} must have the column of {option}, got {key!r} and {columns}: {did_you_mean(key, table.features)}"
+            )
+    images = images if options.images_key is None else [options.images_key]
+    labels = labels if options.labels_key is None else [options.labels_key]
     if len(images) != 1 or len(labels) != 1:
         raise DataError(
             f"{name} must have one column of images and one of labels, got {', '.join(table.features)}: "
@@ -126,9 +143,8 @@ def load(name: str, options: DataOptions) -> ImageDataset:
     feature = table.features[labels[0]]
     bare = table.select_columns([images[0], labels[0]]).cast_column(images[0], Image(decode=False))
     source = TableImageSource(bare, images[0], labels[0], name)
-    classes = (
-        tuple(feature.names) if isinstance(feature, ClassLabel) else numbered_class_names(max(source.labels(), default=-1) + 1)
-    )
+    classes = tuple(feature.names) if isinstance(feature, ClassLabel) else source.class_names
+    classes = classes or numbered_class_names(max(source.labels(), default=-1) + 1)
     return ImageDataset(f"hf-data:{name}", source, classes, workers=options.workers)
 
 

@@ -89,10 +89,10 @@ def test_unreadable_rows_are_bad(tmp_path: Path, encode: Encode) -> None:
     assert [bad.path.rpartition("/")[2] for bad in batch.bad] == ["pets[1]", "pets[2]", "pets[4]"]
 
 
-@pytest.mark.parametrize("kind", ["float32", "string", "bool", "int64"])
+@pytest.mark.parametrize("kind", ["float32", "bool", "int64"])
 def test_takes_no_label_for_another(tmp_path: Path, encode: Encode, kind: str) -> None:
-    """Fractions, text and flags are no class indices, and neither is a number beyond all classes."""
-    values = {"float32": [0.5] * 2, "string": ["cat"] * 2, "bool": [True] * 2, "int64": [2**62] * 2}
+    """Fractions and flags are no class indices, and neither is a number beyond all classes."""
+    values = {"float32": [0.5] * 2, "bool": [True] * 2, "int64": [2**62] * 2}
     features = datasets.Features({"image": datasets.Image(), "label": datasets.Value(kind)})
     images = [{"bytes": encode(k), "path": None} for k in range(2)]
     found = datasets.Dataset.from_dict({"image": images, "label": values[kind]}, features)
@@ -107,6 +107,31 @@ def test_whole_numbers_and_missing_labels(tmp_path: Path, encode: Encode) -> Non
     datasets.Dataset.from_dict(rows, features).save_to_disk(str(tmp_path / "pets"))
     (batch,) = rf.load_data(f"hf-data:{tmp_path / 'pets'}", workers=0).batches(0, 3, 3)
     assert (batch.labels.tolist(), [bad.path[-3:] for bad in batch.bad]) == ([1, 0], ["[1]"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "indices"),
+    [(["cat", None, "ant"], ("ant", "cat"), [1, 0]), (["10", None, "2"], tuple(map(str, range(11))), [10, 2])],
+)
+def test_labels_of_text(
+    tmp_path: Path, encode: Encode, labels: list[str | None], classes: tuple[str, ...], indices: list[int]
+) -> None:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    rows = {"image": [{"bytes": encode(k), "path": None} for k in range(3)], "label": labels}
+    datasets.Dataset.from_dict(rows, features).save_to_disk(str(tmp_path / "pets"))
+    data = rf.load_data(f"hf-data:{tmp_path / 'pets'}", workers=0)
+    (batch,) = data.batches(0, 3, 3)
+    assert (data.classes, batch.labels.tolist(), len(batch.bad)) == (classes, indices, 1)
+
+
+@pytest.mark.parametrize("option", ["images_key", "labels_key"])
+def test_an_unknown_column_is_an_error(tmp_path: Path, encode: Encode, option: str) -> None:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    rows = {"image": [{"bytes": encode(0), "path": None}], "label": [0]}
+    datasets.Dataset.from_dict(rows, features).save_to_disk(str(tmp_path / "pets"))
+    settings: dict[str, Any] = {option: "other"}
+    with pytest.raises(DataError, match=r"must have the column of --.*-key, got 'other' and image, label: "):
+        rf.load_data(f"hf-data:{tmp_path / 'pets'}", **settings)
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "\0", "missing.png", "/" + "x" * 5000])
