@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -70,7 +70,7 @@ class AdapterConstants(FileSchema):
     """Constants of an adapter: requirements of pip, and the options of `rfgsm verify` for each attack."""
 
     INSTALL: list[str] = Field(min_length=1)
-    ATTACKS: dict[str, str] = Field(min_length=1)
+    ATTACKS: dict[str, Annotated[str, Field(pattern="^(--|$)")]] = Field(min_length=1)
     BUILD_CONSTRAINTS: list[str] = Field(default_factory=list)
 
 

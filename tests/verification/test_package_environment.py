@@ -119,6 +119,7 @@ def test_versions_that_do_not_exist_are_one_line(shelf: Path) -> None:
         ("INSTALL = [", "must define literals"),
         ("ATTACKS = 3\nINSTALL = ['x']", "valid ATTACKS, got 3"),
         ("ATTACKS = {}\nINSTALL = ['x']", "valid ATTACKS"),
+        ("ATTACKS = {'one': 'fgsm'}\nINSTALL = ['x']", "valid ATTACKS.one, got 'fgsm'"),
     ],
 )
 def test_adapters_are_read_without_running_them(tmp_path: Path, text: str, message: str) -> None:
