@@ -19,7 +19,7 @@ from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, To
 from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.saved_images import SavedImages
-from robustbench_fgsm.spec import DEFAULT_EPSILON, AttackSpec, require_uniform_bounds
+from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, AttackSpec, require_uniform_bounds
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.variants.catalogue import Finding
 from robustbench_fgsm.verification.bench import BenchCall, BenchSettings, build_calls
@@ -29,9 +29,6 @@ from robustbench_fgsm.verification.reading import Reading
 from robustbench_fgsm.verification.response import judge
 from robustbench_fgsm.verification.sandbox import ObservedCall
 from robustbench_fgsm.verification.verify import read_stages, run_calls
-
-BENCH_BOUNDS = (0.0, 1.0)
-"""Bounds of the images of the test bench."""
 
 MAX_OWN_IMAGES = 16
 """Number of the user's images that are used."""
@@ -53,7 +50,7 @@ def own_network_call(classifier: Classifier, data: Dataset, epsilon: float = DEF
     require_multi_class(classifier, "verify")
     remedy = "use compare, which takes them, or leave out --model"
     low, high = require_uniform_bounds(classifier.bounds, "verify", remedy)
-    if (low, high) != BENCH_BOUNDS:
+    if classifier.bounds != PIXEL_BOUNDS:  # those of the test bench
         raise SettingError(f"verify needs a model of images in [0, 1], got bounds [{low:g}, {high:g}]: {remedy}")
     batch = _first_batch(data, classifier)
     require_cross_entropy(classifier, batch, "verify")
@@ -94,8 +91,8 @@ def diagnose_candidate(
     if isinstance(candidate, Candidate):
         calls = build_calls(BenchSettings(), targeted=candidate.targets)
         readings, _, _ = read_stages(run_calls(candidate, calls, VerifyOptions.time_limit))
-        own_bounds = not spec.bounds.is_uniform or spec.bounds.limits != BENCH_BOUNDS
-        return _findings([one for one in readings if one.stage != "clip" or not own_bounds])
+        has_bench_bounds = spec.bounds == PIXEL_BOUNDS
+        return _findings([one for one in readings if one.stage != "clip" or has_bench_bounds])
     if not spec.bounds.is_uniform or spec.epsilon_scale is not None:
         return []
     (epsilon,) = spec.epsilons

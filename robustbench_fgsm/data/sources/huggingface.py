@@ -12,7 +12,7 @@ from typing import Any
 from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.decoding import UnreadableError
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.labels import to_class_index
+from robustbench_fgsm.data.labels import to_class_index, to_class_indices
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.image_files import read_image_file
 from robustbench_fgsm.errors import DataError, UnsafeError, describe_error, did_you_mean, first_line
@@ -40,7 +40,7 @@ class TableImageSource:
         self._image = image
         self._label = label
         self._name = name
-        self.class_names = _text_class_names(table[label])
+        self.class_names = _text_class_names(table, label, name)
         self._class_indices = {found: index for index, found in enumerate(self.class_names)}
 
     def __len__(self) -> int:
@@ -89,15 +89,16 @@ class TableImageSource:
         if label is None or label == UNLABELLED:
             return UNLABELLED
         if self._class_indices:
-            return self._class_indices[label]
+            return self._class_indices[label.strip()]
         return to_class_index(label, f"{self._label} of {self._name}")
 
 
-def _text_class_names(labels: Sequence[Any]) -> tuple[str, ...]:
-    """Return the names of classes in a column of text, sorted; empty for numbers, and for text that holds digits alone."""
-    found = {label for label in labels if label is not None}
-    is_text = all(isinstance(label, str) for label in found) and not all(label.isdecimal() for label in found)
-    return tuple(sorted(found)) if is_text else ()
+def _text_class_names(table: Any, label: str, name: str) -> tuple[str, ...]:
+    """Return the names of classes in a column of text, sorted; empty for text of digits and for other columns."""
+    if getattr(table.features[label], "dtype", "") not in ("string", "large_string"):
+        return ()
+    texts = [text for text in table[label] if text is not None]
+    return to_class_indices(texts, f"{label} of {name}").names or () if texts else ()
 
 
 def _image_roots(name: str) -> list[str]:
