@@ -14,6 +14,9 @@ from robustbench_fgsm.attack.arguments import SIGNED_LABELS_REMEDY, check_not_ma
 from robustbench_fgsm.errors import DataError, did_you_mean, first_line
 from robustbench_fgsm.spec import MAX_CLASSES
 
+UNLABELLED = -1
+"""Label of an image without one, which counts as bad; `datasets` has it in test splits too."""
+
 SUM_TOLERANCE = 1e-3
 MULTI_LABEL_REMEDY = (
     "for a multi-label network pass --task multilabel to evaluate, sweep, compare or attack (in Python, task='multilabel' to "

@@ -9,6 +9,7 @@ from pathlib import Path
 from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.dataset import printable_name
 from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.labels import UNLABELLED
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.image_files import FileImageSource
 from robustbench_fgsm.errors import DataError
@@ -20,9 +21,6 @@ SPLIT_NAMES = ("val", "validation", "valid", "test", "testing", "train", "traini
 
 UNSUPPORTED_IMAGE_SUFFIXES = frozenset((".gif", ".heic", ".heif", ".avif", ".jp2", ".ico", ".tga", ".psd", ".svg", ".eps", ".dds"))
 """Images that are not decoded, and therefore count as bad; files that are no images count as nothing."""
-
-UNLABELLED = -1
-"""Label of an image in no class directory, which therefore counts as bad."""
 
 
 def load(argument: str, options: DataOptions) -> ImageDataset:

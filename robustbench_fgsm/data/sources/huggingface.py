@@ -12,7 +12,7 @@ from typing import Any
 from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.decoding import UnreadableError
 from robustbench_fgsm.data.images import ImageDataset
-from robustbench_fgsm.data.labels import to_class_index, to_class_indices
+from robustbench_fgsm.data.labels import UNLABELLED, to_class_index, to_class_indices
 from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.image_files import read_image_file
 from robustbench_fgsm.errors import DataError, UnsafeError, describe_error, did_you_mean, first_line
@@ -25,9 +25,6 @@ MAX_CARD_BYTES = 2**22
 
 END_OF_STREAM = b"\xff\xff\xff\xff" + bytes(4)
 """Last bytes of a stream of Arrow."""
-
-UNLABELLED = -1
-"""Label of a row without one, as `datasets` has it in test splits."""
 
 SPLIT_PREFERENCE = ("test", "validation", "val", "train")
 
@@ -68,12 +65,21 @@ class TableImageSource:
         content = image["bytes"] if image["bytes"] is not None else self._read_file(image["path"])
         return content, self._to_index(label)
 
+    @cached_property
+    def _image_roots(self) -> list[str]:
+        """Return the directories of the image files: the data set's own, and those into which its libraries fetch and unpack."""
+        from datasets import config
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        fetched = [config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, HF_HUB_CACHE]
+        return [os.path.realpath(root) for root in [*fetched, *([self._name] if is_directory(Path(self._name)) else [])]]
+
     def _read_file(self, path: str | None) -> bytes:
         """Return the bytes of an image file; raise UnreadableError for a file that is not part of the data set."""
         if not path:
             raise UnreadableError("the row has no image")
         file = Path(os.path.realpath(path.replace("\0", "")))
-        if not any(file.is_relative_to(os.path.realpath(root)) for root in _image_roots(self._name)):
+        if not any(map(file.is_relative_to, self._image_roots)):
             raise UnreadableError(f"the row names a file that is not part of the data set, {path[:100]!r}")
         return read_image_file(file, follow_links=False)
 
@@ -99,15 +105,6 @@ def _text_class_names(table: Any, label: str, name: str) -> tuple[str, ...]:
         return ()
     texts = [text for text in table[label] if text is not None]
     return to_class_indices(texts, f"{label} of {name}").names or () if texts else ()
-
-
-def _image_roots(name: str) -> list[str]:
-    """Return the directories of a data set's image files: its own, and those into which its libraries fetch and unpack."""
-    from datasets import config
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    fetched = [config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, HF_HUB_CACHE]
-    return [*map(str, fetched), *([name] if is_directory(Path(name)) else [])]
 
 
 def load(name: str, options: DataOptions) -> ImageDataset:
