@@ -28,7 +28,7 @@ ORDER = [
     "user_code_hash",
     "user_code",
     "global_generators",
-    "surroundings",
+    "global_settings",
     "registry",
     "attack",
     "models",

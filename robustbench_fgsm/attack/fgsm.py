@@ -48,6 +48,7 @@ from robustbench_fgsm.attack.random_start import random_start
 from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon, step
 from robustbench_fgsm.errors import ModelError, SettingError, warn_user
 from robustbench_fgsm.feature_values import FeatureArray
+from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.spec import (
     DEFAULT_EPSILON,
     PIXEL_BOUNDS,
@@ -57,7 +58,6 @@ from robustbench_fgsm.spec import (
     parse_norm,
     small_epsilon_warnings,
 )
-from robustbench_fgsm.surroundings import neutral_surroundings
 
 Model = Callable[[Tensor], Any] | HasLossGradient
 """Function from images (N, ...) to logits (N, K), in any container, or a classifier."""
@@ -120,7 +120,7 @@ class GradientStep:
         """Return the images (N,) bool whose gradient is not finite somewhere: they do not move."""
         return ~(self.magnitude < math.inf)
 
-    @neutral_surroundings()
+    @neutral_settings()
     def perturb(self, epsilon: Epsilon, step_size: Tensor | None = None) -> Tensor:
         """Return the images moved by epsilon, in the shape of x; or moved by a step size, which broadcasts to x, within epsilon."""
         norm, bounds, scale = self.settings.norm, self.settings.bounds, self.settings.epsilon_scale
@@ -128,7 +128,7 @@ class GradientStep:
         return step(self.x, self.direction, budget, norm, bounds, self.start, scale, step_size)
 
 
-@neutral_surroundings()
+@neutral_settings()
 def compute_gradient_step(
     model: Model,
     x: Tensor,
@@ -155,7 +155,7 @@ def compute_gradient_step(
     return GradientStep(x, outputs, direction.to(gradient.dtype), magnitude, settings, start)
 
 
-@neutral_surroundings()
+@neutral_settings()
 def fgsm(
     model: Model,
     x: ArrayLike,

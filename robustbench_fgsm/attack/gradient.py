@@ -20,15 +20,15 @@ from robustbench_fgsm.attack.network_call import (
 )
 from robustbench_fgsm.attack.outputs import OutputReader, describe_value
 from robustbench_fgsm.errors import ModelError, SettingError
-from robustbench_fgsm.spec import NO_CLASS as NO_CLASS
-from robustbench_fgsm.surroundings import (
+from robustbench_fgsm.global_settings import (
     GENERATORS,
     SharedState,
     caller_defaults,
     float32_precision,
-    neutral_surroundings,
+    neutral_settings,
     torch_generators,
 )
+from robustbench_fgsm.spec import NO_CLASS as NO_CLASS
 from robustbench_fgsm.user_code import required_parameters, user_code
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def input_gradient(
         SettingError: the loss does not return one value per image.
     """
     n = len(x)
-    with neutral_surroundings(), differentiable_recurrence(model):
+    with neutral_settings(), differentiable_recurrence(model):
         leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         outputs = call_model(model, leaf, reader)  # of a copy: a model may change its input in place
         labels = y((outputs if reader is not None else READ_LOGITS(outputs, n)).detach()) if callable(y) else y
@@ -207,6 +207,6 @@ def predict_outputs(
     """Return outputs (N, K) without gradients, by the model's own `predict` if it has one; a reader of None reads logits."""
     if has_loss_gradient(model):
         return model.predict(x)
-    with neutral_surroundings(), preserve_state(model, x), float32_precision(x.device), torch.no_grad():
+    with neutral_settings(), preserve_state(model, x), float32_precision(x.device), torch.no_grad():
         outputs: Tensor = call_model(model, x, reader or READ_LOGITS)
     return outputs

@@ -38,8 +38,8 @@ from robustbench_fgsm.attack.outputs import read_for_loss
 from robustbench_fgsm.attack.step import Epsilon, broadcast_epsilon
 from robustbench_fgsm.errors import SettingError, warn_user
 from robustbench_fgsm.feature_values import FeatureArray
+from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, Bounds, check_integer, norm_name, parse_epsilon, parse_norm
-from robustbench_fgsm.surroundings import neutral_surroundings
 
 DEFAULT_STEPS = 10
 PGD_STEP_FACTOR = 2.5
@@ -133,7 +133,7 @@ def iterate(
         yield Iterate(gradient_step, images)
 
 
-@neutral_surroundings()
+@neutral_settings()
 def bim(
     model: Model,
     x: ArrayLike,
@@ -185,7 +185,7 @@ def bim(
     return _attack(model, x, y, epsilon, settings, Iteration(steps, step_size), start)
 
 
-@neutral_surroundings()
+@neutral_settings()
 def pgd(
     model: Model,
     x: ArrayLike,
@@ -250,7 +250,7 @@ def pgd(
     return _attack(model, x, y, epsilon, settings, Iteration(steps, step_size, PGD_STEP_FACTOR), start, draw_start)
 
 
-@neutral_surroundings()
+@neutral_settings()
 def mi_fgsm(
     model: Model,
     x: ArrayLike,

@@ -28,9 +28,9 @@ from robustbench_fgsm.attack.restarts import is_fooled
 from robustbench_fgsm.attack.step import broadcast_epsilon, step
 from robustbench_fgsm.errors import SettingError, warn_user
 from robustbench_fgsm.feature_values import FeatureArray
+from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, check_integer, parse_norm
-from robustbench_fgsm.surroundings import neutral_surroundings
 
 GRID_ROUNDING_FACTOR = 1 + 1e-12
 """Relative tolerance for the rounding of a division: 0.3 / 0.1 is a little below 3."""
@@ -59,7 +59,7 @@ def budget_grid(epsilon: float, epsilon_step: float) -> list[float]:
     return [min(k * epsilon_step, epsilon) for k in range(math.floor(epsilon / epsilon_step * GRID_ROUNDING_FACTOR) + 1)]
 
 
-@neutral_surroundings()
+@neutral_settings()
 def minimal_epsilon(
     model: Model,
     x: Tensor,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from robustbench_fgsm.errors import ModelError
-from robustbench_fgsm.surroundings import CUDNN
+from robustbench_fgsm.global_settings import CUDNN
 
 REDUCED_DTYPES = (torch.float16, torch.bfloat16)
 

@@ -16,13 +16,13 @@ from robustbench_fgsm.attack.clip import clip
 from robustbench_fgsm.attack.step import Epsilon, apply_mask, broadcast_epsilon
 from robustbench_fgsm.errors import SettingError, did_you_mean
 from robustbench_fgsm.feature_values import FeatureArray
+from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.spec import PIXEL_BOUNDS, check_integer, parse_norm
-from robustbench_fgsm.surroundings import neutral_surroundings
 
 Point = NDArray[np.float64]
 
 
-@neutral_surroundings()
+@neutral_settings()
 def random_start(
     x: ArrayLike,
     ids: ArrayLike,

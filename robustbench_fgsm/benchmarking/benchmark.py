@@ -37,16 +37,16 @@ from robustbench_fgsm.engine.preflight import check_images, preflight, require_m
 from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.evaluate import Progress, check_distinct_epsilons
+from robustbench_fgsm.global_settings import float32_precision, neutral_settings
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.options import BENCHMARK_EPSILONS, AttackOptions, BenchmarkOptions, RunOptions
 from robustbench_fgsm.references.registry import REFERENCES, check_references
 from robustbench_fgsm.registry import RegistryEntry
 from robustbench_fgsm.spec import AttackSpec, norm_name
-from robustbench_fgsm.surroundings import float32_precision, neutral_surroundings
 
 
 @with_progress_bar
-@neutral_surroundings(generators=True)
+@neutral_settings(generators=True)
 def benchmark(
     classifier: Classifier | nn.Module,
     data: Dataset | Any,

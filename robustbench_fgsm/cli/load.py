@@ -28,8 +28,8 @@ def load_model_and_data(
     epsilon_scale: scale of the attack, whose file must have the features in the order of the data.
     """
     from robustbench_fgsm.cli.find_normalisation import find_normalisation
+    from robustbench_fgsm.data.limit import describe_sample
     from robustbench_fgsm.data.match_model import match_to_classifier
-    from robustbench_fgsm.data.sampling import describe_sample
     from robustbench_fgsm.models.load import load_classifier
     from robustbench_fgsm.models.request import NormalisationError
 

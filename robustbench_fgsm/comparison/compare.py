@@ -27,6 +27,7 @@ from robustbench_fgsm.engine.run_pieces import keep_hashes
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.feature_values import FeatureArray
+from robustbench_fgsm.global_settings import float32_precision, neutral_settings
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, RunOptions, VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
@@ -36,7 +37,6 @@ from robustbench_fgsm.references.saved_images import SavedImages, image_shape, i
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, is_multi_label, norm_name
 from robustbench_fgsm.stats.repeated_images import LabelsAndHashes, RepeatedImages
 from robustbench_fgsm.stats.tally import Tally
-from robustbench_fgsm.surroundings import float32_precision, neutral_surroundings
 from robustbench_fgsm.variants.catalogue import Finding
 from robustbench_fgsm.verification.own_network import diagnose_candidate
 
@@ -45,7 +45,7 @@ PIECE_SIZE = 1024
 
 
 @with_progress_bar
-@neutral_surroundings(generators=True)
+@neutral_settings(generators=True)
 def compare(
     classifier: Classifier | nn.Module,
     data: Dataset | Any,

@@ -11,16 +11,16 @@ from robustbench_fgsm.data.class_names import map_classes, shift_labels
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.labels import MULTI_LABEL_REMEDY
+from robustbench_fgsm.data.limit import choose_images
 from robustbench_fgsm.data.python_objects import object_to_dataset
 from robustbench_fgsm.data.registry import DATA_SOURCES, DEFAULT_ROOT, DataOptions, find_data_source
 from robustbench_fgsm.data.sample_request import SampleRequest
-from robustbench_fgsm.data.sampling import choose_images
 from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.errors import DataError, SettingError
 from robustbench_fgsm.files.regular_files import expand_home
+from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.spec import Task, check_integer, check_task_name, is_multi_label, task_of
-from robustbench_fgsm.surroundings import neutral_surroundings
 
 
 def as_dataset(data: Any, task: Task = "multiclass") -> Dataset:
@@ -35,7 +35,7 @@ def as_dataset(data: Any, task: Task = "multiclass") -> Dataset:
     return data
 
 
-@neutral_surroundings(generators=True)
+@neutral_settings(generators=True)
 def load_data(
     data: str | Path | Any,
     *,

@@ -19,10 +19,10 @@ from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.engine.rounding_guard import RoundingGuard
 from robustbench_fgsm.global_generators import preserve_generators
+from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, move_to_classifier
 from robustbench_fgsm.spec import AttackSpec, is_multi_label
 from robustbench_fgsm.stats.tally import BatchOutcomes
-from robustbench_fgsm.surroundings import neutral_surroundings
 
 TRIAL_IMAGES = 24
 PART_SIZE = 7
@@ -50,7 +50,7 @@ def measure_rounding(
     if isinstance(classifier, TorchClassifier) and is_multi_label(classifier):  # each label has a prediction of its own
         return None
     try:
-        with neutral_surroundings(), preserve_generators([classifier.device]):
+        with neutral_settings(), preserve_generators([classifier.device]):
             pairs = [_finite_rows(*pair) for pair in _outputs_in_pairs(classifier, batch, spec, classes)]
     except Exception:  # noqa: BLE001  (a network may raise any error; memory may hold fewer images than a trial has)
         return None

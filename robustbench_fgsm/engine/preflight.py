@@ -18,8 +18,8 @@ from robustbench_fgsm.data.class_names import is_unnamed_class, same_class_name
 from robustbench_fgsm.data.dataset import Batch, Dataset, first_readable_batch
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.labels import MULTI_LABEL_REMEDY, check_multi_hot, count_from_one
+from robustbench_fgsm.data.limit import sample_warnings
 from robustbench_fgsm.data.match_model import channel_remedy
-from robustbench_fgsm.data.sampling import sample_warnings
 from robustbench_fgsm.data.subset import RandomAccess, dataset_labels, whole_dataset
 from robustbench_fgsm.data.torch_dataset import TorchImageSource
 from robustbench_fgsm.engine.out_of_memory import run_on_fitting_prefix

@@ -19,6 +19,7 @@ from robustbench_fgsm.evaluation.checks import NO_CHECKS
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.evaluation.result import Evaluation
 from robustbench_fgsm.feature_values import FeatureArray
+from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, DistanceOptions, RunOptions
 from robustbench_fgsm.printable_text import printable_document
@@ -26,7 +27,6 @@ from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import DEFAULT_MAX_EPSILON, UNTARGETED
 from robustbench_fgsm.stats.distance import ImageDistances, image_distances
 from robustbench_fgsm.stats.rate import Rate
-from robustbench_fgsm.surroundings import neutral_surroundings
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Distances:
 
 
 @with_progress_bar
-@neutral_surroundings(generators=True)
+@neutral_settings(generators=True)
 def distances(
     classifier: Classifier | nn.Module,
     data: Dataset | Any,

@@ -26,11 +26,11 @@ from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.evaluation.checks import NO_CHECKS, run_checks, validate_checks
 from robustbench_fgsm.evaluation.result import Evaluation, Sweep
 from robustbench_fgsm.feature_values import FeatureArray
+from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import SWEEP_EPSILONS, AttackOptions, CheckOptions, DistanceOptions, RunOptions
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
 from robustbench_fgsm.stats.audit import AuditCounts
-from robustbench_fgsm.surroundings import neutral_surroundings
 
 NO_OPTIMIZATION = RunOptions(optimize="none")
 SINGLE_CALL = RunContext()
@@ -41,7 +41,7 @@ MAX_KEPT_OUTCOMES = 2_000_000
 
 
 @with_progress_bar
-@neutral_surroundings(generators=True)
+@neutral_settings(generators=True)
 def evaluate(
     classifier: Classifier | nn.Module,
     data: Dataset | Any,
@@ -105,7 +105,7 @@ def evaluate(
 
 
 @with_progress_bar
-@neutral_surroundings(generators=True)
+@neutral_settings(generators=True)
 def sweep(
     classifier: Classifier | nn.Module,
     data: Dataset | Any,

@@ -35,11 +35,11 @@ from robustbench_fgsm.evaluation.evaluate import check_distinct_epsilons
 from robustbench_fgsm.evaluation.result_protocol import Measurement, ReportedResult
 from robustbench_fgsm.evaluation.transfer_counts import TransferCounts, TransferModels, attack_transfer_piece
 from robustbench_fgsm.feature_values import FeatureArray
+from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, RunOptions, TransferOptions
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
 from robustbench_fgsm.stats.rate import Rate
-from robustbench_fgsm.surroundings import neutral_surroundings
 
 
 @dataclass(frozen=True, repr=False)
@@ -167,7 +167,7 @@ class Transfer(ReportedResult, Measurement):
 
 
 @with_progress_bar
-@neutral_surroundings(generators=True)
+@neutral_settings(generators=True)
 def transfer(
     sources: Sequence[Classifier | nn.Module],
     targets: Sequence[Classifier | nn.Module],

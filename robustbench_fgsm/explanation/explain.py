@@ -23,19 +23,19 @@ from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.explanation.claim import Claim, check_explain_spec, parse_claims
 from robustbench_fgsm.explanation.hypotheses import attack_variants
 from robustbench_fgsm.explanation.result import Explanation
+from robustbench_fgsm.global_settings import float32_precision, neutral_settings
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.options import AttackOptions, RunOptions
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec
 from robustbench_fgsm.stats.repeated_images import LabelsAndHashes, RepeatedImages
 from robustbench_fgsm.stats.tally import Tally
-from robustbench_fgsm.surroundings import float32_precision, neutral_surroundings
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.variants.run_variants import VariantRunner
 from robustbench_fgsm.variants.variant import RIGHT_VARIANT, Variant
 
 
 @with_progress_bar
-@neutral_surroundings(generators=True)
+@neutral_settings(generators=True)
 def explain(
     classifier: Classifier | nn.Module,
     data: Dataset | Any,

@@ -27,6 +27,7 @@ from robustbench_fgsm.attack.network_call import call_network, network_device, n
 from robustbench_fgsm.attack.normalisation import normalisation_warnings
 from robustbench_fgsm.attack.outputs import Column, OutputReader, kind_of_outputs, lie_in_unit_interval, predict_noise
 from robustbench_fgsm.errors import ModelError, warn_user
+from robustbench_fgsm.global_settings import float32_precision, neutral_settings
 from robustbench_fgsm.models.copy_module import copy_module, is_recorded, unwrap_module
 from robustbench_fgsm.models.device import pick_device
 from robustbench_fgsm.models.packed_convolution import can_pack_convolutions, pack_convolutions
@@ -43,7 +44,6 @@ from robustbench_fgsm.spec import (
     is_multi_label,
     parse_class_names,
 )
-from robustbench_fgsm.surroundings import float32_precision, neutral_surroundings
 
 ChannelStatistic = float | Sequence[float]
 NUM_CLASSES_REMEDY = "pass the number of classes, which is 2 for a network with one output"
@@ -282,7 +282,7 @@ class TorchClassifier:
             logits = self.network(x)
         return logits
 
-    @neutral_surroundings()
+    @neutral_settings()
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
         """Return detached logits (N, K) of images (N, C, H, W) in pixel space."""
@@ -390,7 +390,7 @@ def describe_other_object(module: object) -> str:
     return f"got {got}: {remedy}"
 
 
-@neutral_surroundings()
+@neutral_settings()
 def wrap(
     module: nn.Module,
     num_classes: int,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.models.classifier import ChannelStatistic, Classifier, TorchClassifier
 from robustbench_fgsm.models.device import pick_device
 from robustbench_fgsm.models.names import split_model_and_weights
@@ -15,10 +16,9 @@ from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import complete_request
 from robustbench_fgsm.models.sources import bundled
 from robustbench_fgsm.spec import Task, check_bounds, check_task_name, task_of
-from robustbench_fgsm.surroundings import neutral_surroundings
 
 
-@neutral_surroundings(generators=True)
+@neutral_settings(generators=True)
 def load_classifier(
     model: str,
     *,

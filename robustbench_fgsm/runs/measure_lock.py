@@ -10,15 +10,15 @@ from robustbench_fgsm.engine.run_pieces import RunContext
 from robustbench_fgsm.errors import InvalidRunError
 from robustbench_fgsm.evaluation.evaluate import NO_OPTIMIZATION, run_attacks
 from robustbench_fgsm.evaluation.result import Evaluation
+from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.options import AttackOptions, DistanceOptions, RunOptions
 from robustbench_fgsm.runs.robustness_lock import RobustnessLock, lock_records
 from robustbench_fgsm.runs.settings import run_settings
-from robustbench_fgsm.surroundings import neutral_surroundings
 
 NO_DISTANCES = DistanceOptions()
 
 
-@neutral_surroundings(generators=True)
+@neutral_settings(generators=True)
 def measure_lock(
     model: Any,
     data: Any,

@@ -21,6 +21,7 @@ from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, w
 from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.files.atomic_files import write_bytes, write_json
 from robustbench_fgsm.files.regular_files import is_present, read_bytes
+from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.models.classifier import ChannelStatistic, PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.load import load_from_request
 from robustbench_fgsm.models.request import ModelRequest
@@ -30,7 +31,6 @@ from robustbench_fgsm.runs.directory import TRAINING_LOG_FILE, RunDirectory
 from robustbench_fgsm.runs.record_schema import run_identity
 from robustbench_fgsm.runs.settings import run_settings
 from robustbench_fgsm.spec import check_bounds
-from robustbench_fgsm.surroundings import neutral_surroundings
 from robustbench_fgsm.training.loop import CheckCallback, StepCallback, check_trainable, fit, seeded_generators
 from robustbench_fgsm.training.recipe import TrainingRecipe, parse_training_epsilon
 from robustbench_fgsm.training.result import Training
@@ -61,7 +61,7 @@ class CheckpointStore:
 
 
 @with_progress_bar
-@neutral_surroundings(generators=True)
+@neutral_settings(generators=True)
 def train(
     classifier: TorchClassifier | nn.Module | str,
     data: Dataset | Any,

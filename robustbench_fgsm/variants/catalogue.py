@@ -12,7 +12,7 @@ class Mistake:
 
     Attributes:
         id: stable name, which is also the name of the documentation's page.
-        stage: stage of the attack at which the mistake is measured, one of `verification.reading.STAGES`.
+        stage: stage of the attack at which the mistake is measured, one of `verification.stage_result.STAGES`.
         summary: what the implementation does.
         remedy: what to do instead.
         harmless: a warning unless the check is strict, because images are correct, or differ by float32 rounding only.

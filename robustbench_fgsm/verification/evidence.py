@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.variants.attack_call import AttackCall
-from robustbench_fgsm.verification.bench import UNSEEN_COLUMNS, fixed_gradient_of
-from robustbench_fgsm.verification.reading import most_common_value
-from robustbench_fgsm.verification.response import Response
+from robustbench_fgsm.verification.bench_calls import UNSEEN_COLUMNS, fixed_gradient_of
+from robustbench_fgsm.verification.check_pixels import Response
+from robustbench_fgsm.verification.stage_result import most_common_value
 from robustbench_fgsm.verification.trajectory import TOLERANCE
 
 MIN_SHARE = 0.98

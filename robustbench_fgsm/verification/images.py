@@ -5,9 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.verification.check_pixels import Response
 from robustbench_fgsm.verification.evidence import Evidence
-from robustbench_fgsm.verification.reading import Reading, Stage, most_common_value, numbers_text, ok, rounded, unmeasured, wrong
-from robustbench_fgsm.verification.response import Response
+from robustbench_fgsm.verification.stage_result import (
+    Stage,
+    StageResult,
+    most_common_value,
+    numbers_text,
+    ok,
+    rounded,
+    unmeasured,
+    wrong,
+)
 from robustbench_fgsm.verification.stages.loss import read_loss_of
 from robustbench_fgsm.verification.stages.output import on_8_bit_grid
 from robustbench_fgsm.verification.stages.size import name_sizes
@@ -19,7 +28,7 @@ MAX_CLASSES = 20
 MAX_IMAGES = 8
 
 
-def read_images(response: Response) -> list[Reading]:
+def read_images(response: Response) -> list[StageResult]:
     """Return the readings of the stages that images show: output, size or direction, clip, loss and labels."""
     evidence = Evidence.of([response])
     readings = [*_output(evidence, response), *_size_and_direction(evidence, response), *_clip(response)]
@@ -33,7 +42,7 @@ def read_images(response: Response) -> list[Reading]:
     return readings
 
 
-def read_own_calls(evidence: Evidence) -> dict[Stage, Reading]:
+def read_own_calls(evidence: Evidence) -> dict[Stage, StageResult]:
     """Return what the calls on the user's own network say about each stage; empty if there are none."""
     own = [response for name, response in evidence.responses.items() if name.partition(",")[0] == OWN_CALL]
     if not own:
@@ -43,7 +52,7 @@ def read_own_calls(evidence: Evidence) -> dict[Stage, Reading]:
         return {one.stage: one for one in sorted(readings, key=lambda one: one.verdict == "wrong")}
     pixels = sum(int(response.decidable.sum()) for response in own)
     shown = f"as expected on your own network, in {pixels:,} pixels"
-    found: dict[Stage, Reading] = {stage: ok(stage, shown) for stage in ("loss", "labels", "direction", "clip", "output")}
+    found: dict[Stage, StageResult] = {stage: ok(stage, shown) for stage in ("loss", "labels", "direction", "clip", "output")}
     if len({response.call.epsilon for response in own}) > 1:
         found["size"] = ok("size", shown)
     if all(len(response.gradient_rounds) == 1 for response in own):
@@ -58,7 +67,7 @@ def _images(response: Response) -> Tensor:
     return response.images
 
 
-def _output(evidence: Evidence, response: Response) -> list[Reading]:
+def _output(evidence: Evidence, response: Response) -> list[StageResult]:
     share = on_8_bit_grid(_images(response))
     if share < 0.98 or on_8_bit_grid(response.expected) > 0.98:
         return [ok("output", "not on the grid of 8 bits")]
@@ -72,7 +81,7 @@ def _output(evidence: Evidence, response: Response) -> list[Reading]:
     ]
 
 
-def _size_and_direction(evidence: Evidence, response: Response) -> list[Reading]:
+def _size_and_direction(evidence: Evidence, response: Response) -> list[StageResult]:
     """Read the most common displacement in each channel, or the norm of images whose pixels have no common one."""
     epsilon, (low, high) = response.call.epsilon, response.call.bounds.limits
     images = _images(response)
@@ -103,7 +112,7 @@ def _size_and_direction(evidence: Evidence, response: Response) -> list[Reading]
     return [unmeasured("size", "pixels move by different amounts")]
 
 
-def _clip(response: Response) -> list[Reading]:
+def _clip(response: Response) -> list[StageResult]:
     low, high = response.call.bounds.limits
     reach_low, reach_high = float(_images(response).min()), float(_images(response).max())
     if reach_low >= low - 1e-6 and reach_high <= high + 1e-6:

@@ -11,9 +11,9 @@ from robustbench_fgsm.attack.normalisation import KNOWN_NORMALISATIONS, Normalis
 from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.candidate_styles import accepts
-from robustbench_fgsm.verification.bench import BenchCall, BenchSettings, first_call
+from robustbench_fgsm.verification.bench_calls import BenchCall, BenchSettings, first_call
+from robustbench_fgsm.verification.check_pixels import Response, respond
 from robustbench_fgsm.verification.method_bench import ZERO_EPSILON
-from robustbench_fgsm.verification.response import Response, respond
 
 ALTERNATIVES = (
     ("one image at a time", "--one-image", replace(BenchSettings(), one_image=True)),

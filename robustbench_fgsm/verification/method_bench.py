@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.variants.attack_call import AttackCall
-from robustbench_fgsm.verification.bench import (
+from robustbench_fgsm.verification.bench_calls import (
     EPSILON,
     SMALL_BATCH,
     STATISTICS,

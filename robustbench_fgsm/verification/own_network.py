@@ -22,12 +22,12 @@ from robustbench_fgsm.references.saved_images import SavedImages
 from robustbench_fgsm.spec import DEFAULT_EPSILON, PIXEL_BOUNDS, AttackSpec, require_uniform_bounds
 from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.variants.catalogue import Finding
-from robustbench_fgsm.verification.bench import BenchCall, BenchSettings, build_calls
+from robustbench_fgsm.verification.bench_calls import BenchCall, BenchSettings, build_calls
 from robustbench_fgsm.verification.call_recorder import CallRecorder
+from robustbench_fgsm.verification.check_pixels import check_pixels
 from robustbench_fgsm.verification.images import OWN_CALL, read_images
-from robustbench_fgsm.verification.reading import Reading
-from robustbench_fgsm.verification.response import judge
 from robustbench_fgsm.verification.sandbox import ObservedCall
+from robustbench_fgsm.verification.stage_result import StageResult
 from robustbench_fgsm.verification.verify import read_stages, run_calls
 
 MAX_OWN_IMAGES = 16
@@ -98,11 +98,11 @@ def diagnose_candidate(
     (epsilon,) = spec.epsilons
     call = AttackCall(_recorded_network(classifier), batch.images, y, epsilon, spec.target.targeted, spec.bounds, seed=1)
     unseen = ObservedCall(None, "", "", {}, (), warned=True)
-    response = judge(BenchCall("saved images", call), unseen, candidate.by_ids(batch.ids))
+    response = check_pixels(BenchCall("saved images", call), unseen, candidate.by_ids(batch.ids))
     return _findings(read_images(response))
 
 
-def _findings(readings: list[Reading]) -> list[Finding]:
+def _findings(readings: list[StageResult]) -> list[Finding]:
     """Return the wrong stages as findings; those without a known mistake have the stage as their cause."""
     return [
         Finding(reading.cause or reading.stage, f"{reading.stage}: {reading.text}", reading.remedy)

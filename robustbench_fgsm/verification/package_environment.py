@@ -146,9 +146,9 @@ def run_python(
     python: Path, arguments: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a Python with arguments, and return its exit code and texts; the caller's PYTHONPATH does not reach it."""
-    surroundings = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | dict(environment or {})
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | dict(environment or {})
     return subprocess.run(  # noqa: S603
-        [str(python), *arguments], env=surroundings, capture_output=True, text=True, check=False
+        [str(python), *arguments], env=variables, capture_output=True, text=True, check=False
     )
 
 

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 
 from robustbench_fgsm.variants.catalogue import HARMLESS_IDS
+from robustbench_fgsm.verification.check_pixels import Response
 from robustbench_fgsm.verification.evidence import Evidence
 from robustbench_fgsm.verification.iterates import COSINE, Measured, cosines, measure
 from robustbench_fgsm.verification.methods import Method
-from robustbench_fgsm.verification.reading import Reading, Stage, accept, ok, rounded, unmeasured, wrong
-from robustbench_fgsm.verification.response import Response
+from robustbench_fgsm.verification.stage_result import Stage, StageResult, accept, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.stages.batch import batch_observations
 from robustbench_fgsm.verification.stages.conduct import EXPECTED as EXPECTED_CONDUCT
 from robustbench_fgsm.verification.stages.conduct import Observation, side_effects
@@ -26,7 +26,7 @@ from robustbench_fgsm.verification.stages.step_size import read_step_direction, 
 
 def read_method_stages(
     method: Method, responses: Sequence[Response], expect: Collection[str] = ()
-) -> tuple[list[Reading], list[Observation], list[Observation]]:
+) -> tuple[list[StageResult], list[Observation], list[Observation]]:
     """Return the reading of each stage, what is wrong with the conduct, and what is harmless."""
     evidence = Evidence.of(responses)
     output = read_output(evidence)
@@ -53,7 +53,7 @@ def read_method_stages(
     return [*found, _conduct_reading(observations, evidence)], observations, harmless
 
 
-def _conduct_reading(observations: Sequence[Observation], evidence: Evidence) -> Reading:
+def _conduct_reading(observations: Sequence[Observation], evidence: Evidence) -> StageResult:
     if not evidence.responses:
         return unmeasured("conduct", "no call brought images")
     if not observations:
@@ -77,7 +77,7 @@ def _harmless(method: Method, responses: Sequence[Response], expect: Collection[
     yield from (Observation(cause, text) for cause, text in found.items())
 
 
-def _loss(seen: Measured) -> tuple[Reading, Reading]:
+def _loss(seen: Measured) -> tuple[StageResult, StageResult]:
     found = torch.cat([cosines(path) for path in seen.paths.values()])
     if not len(found):
         return unmeasured("loss", "no gradient was heard at the logits"), unmeasured("labels", "the loss is not known")

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from robustbench_fgsm.errors import EXIT_NEGATIVE_RESULT, EXIT_SUCCESS
 from robustbench_fgsm.evaluation.result_protocol import ReportedResult
 from robustbench_fgsm.references.candidate import Candidate
+from robustbench_fgsm.verification.check_pixels import Response
 from robustbench_fgsm.verification.limitations import Limitation
 from robustbench_fgsm.verification.methods import FGSM, Method
-from robustbench_fgsm.verification.reading import Reading
-from robustbench_fgsm.verification.response import Response
+from robustbench_fgsm.verification.stage_result import StageResult
 from robustbench_fgsm.verification.stages.conduct import Observation
 
 Verdict = Literal["right", "wrong", "incomplete"]
@@ -35,7 +35,7 @@ class Verification(ReportedResult):
     """
 
     candidate: Candidate
-    stages: tuple[Reading, ...]
+    stages: tuple[StageResult, ...]
     conduct: tuple[Observation, ...]
     harmless: tuple[Observation, ...]
     limitations: tuple[Limitation, ...]
@@ -46,7 +46,7 @@ class Verification(ReportedResult):
     method: Method = FGSM
 
     @property
-    def wrong_stages(self) -> list[Reading]:
+    def wrong_stages(self) -> list[StageResult]:
         """Return the readings of the stages that are wrong."""
         return [one for one in self.stages if one.verdict == "wrong"]
 

@@ -10,9 +10,9 @@ from itertools import combinations, product
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.verification.bench import fixed_gradient_of
+from robustbench_fgsm.verification.bench_calls import fixed_gradient_of
 from robustbench_fgsm.verification.methods import Method
-from robustbench_fgsm.verification.reading import most_common_value
+from robustbench_fgsm.verification.stage_result import most_common_value
 from robustbench_fgsm.verification.trajectory import TOLERANCE, UNDECIDABLE_SHARE, Trajectory
 
 MIN_MATCH = 0.999

@@ -15,23 +15,23 @@ from robustbench_fgsm.engine.environment import describe_environment
 from robustbench_fgsm.engine.progress import Progress
 from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
 from robustbench_fgsm.errors import SettingError, describe_error, did_you_mean
+from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate, to_candidate
 from robustbench_fgsm.references.candidate_styles import has_own_statistics
-from robustbench_fgsm.surroundings import neutral_surroundings
 from robustbench_fgsm.variants.catalogue import MISTAKE_BY_ID
-from robustbench_fgsm.verification.bench import BenchCall, BenchSettings, build_calls
+from robustbench_fgsm.verification.bench_calls import BenchCall, BenchSettings, build_calls
+from robustbench_fgsm.verification.check_pixels import Response, respond
 from robustbench_fgsm.verification.evidence import Evidence
 from robustbench_fgsm.verification.images import OWN_CALL, read_own_calls
 from robustbench_fgsm.verification.limitations import find_limitations, find_normalisation, find_other_style
 from robustbench_fgsm.verification.method_bench import build_method_calls
 from robustbench_fgsm.verification.methods import FGSM, parse_method
 from robustbench_fgsm.verification.read_method import read_method_stages
-from robustbench_fgsm.verification.reading import Reading, accept, wrong
-from robustbench_fgsm.verification.response import Response, respond
 from robustbench_fgsm.verification.result import Verification
 from robustbench_fgsm.verification.sandbox import mark_gradients
+from robustbench_fgsm.verification.stage_result import StageResult, accept, wrong
 from robustbench_fgsm.verification.stages.clip import read_clip
 from robustbench_fgsm.verification.stages.conduct import Observation, harmless_observations, read_conduct
 from robustbench_fgsm.verification.stages.direction import read_direction
@@ -46,7 +46,7 @@ IMPORT_ERRORS = (ImportError, FileNotFoundError)
 
 
 @with_progress_bar
-@neutral_surroundings(generators=True)
+@neutral_settings(generators=True)
 def verify(
     candidate: Candidate | Callable[..., object] | str,
     *,
@@ -163,7 +163,7 @@ def _choose_calls(calls: Sequence[BenchCall], names: Iterable[str]) -> list[Benc
     return [call for call in calls if call.name in kept]
 
 
-def _is_wrong(readings: Iterable[Reading]) -> bool:
+def _is_wrong(readings: Iterable[StageResult]) -> bool:
     return any(reading.verdict == "wrong" for reading in readings)
 
 
@@ -213,7 +213,7 @@ def run_calls(
 
 def read_stages(
     responses: Sequence[Response], expect: Collection[str] = ()
-) -> tuple[list[Reading], list[Observation], list[Observation]]:
+) -> tuple[list[StageResult], list[Observation], list[Observation]]:
     """Return the reading of each stage in order, what is wrong with the conduct, and what is harmless."""
     evidence = Evidence.of(responses)
     randomness = read_randomness(evidence)
@@ -233,7 +233,7 @@ def read_stages(
     return [*found, conduct], observations, [*harmless, *harmless_observations(evidence, responses, expect)]
 
 
-def _with_sense(direction: Reading, descends: bool, evidence: Evidence) -> Reading:
+def _with_sense(direction: StageResult, descends: bool, evidence: Evidence) -> StageResult:
     """Return the direction as wrong if the loss is descended, or if a targeted attack climbs it."""
     if direction.verdict != "wrong" and descends:
         return wrong(

@@ -8,8 +8,8 @@ from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.global_settings import float32_precision
 from robustbench_fgsm.models.precision import dtype_text, output_resolution, parse_dtype
-from robustbench_fgsm.surroundings import float32_precision
 
 
 def test_names_of_types() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robustbench_fgsm.variants.catalogue import HARMLESS_IDS, MISTAKE_BY_ID, MISTAKES
-from robustbench_fgsm.verification.reading import STAGES
+from robustbench_fgsm.verification.stage_result import STAGES
 
 
 def test_ids_are_unique() -> None:

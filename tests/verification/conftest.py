@@ -15,12 +15,12 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.references.candidate import candidate_from_callable
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.variants.attack_call import AttackCall
-from robustbench_fgsm.verification.bench import BenchSettings, build_calls
+from robustbench_fgsm.verification.bench_calls import BenchSettings, build_calls
 from robustbench_fgsm.verification.evidence import Evidence
 from robustbench_fgsm.verification.iterates import Measured, measure
 from robustbench_fgsm.verification.method_bench import build_method_calls
 from robustbench_fgsm.verification.methods import Method
-from robustbench_fgsm.verification.reading import Reading
+from robustbench_fgsm.verification.stage_result import StageResult
 from robustbench_fgsm.verification.verify import run_calls
 
 
@@ -53,7 +53,7 @@ def wrong_stages(found: rf.Verification) -> list[str]:
     return [reading.stage for reading in found.stages if reading.verdict == "wrong"]
 
 
-def reading_of(stage: str, candidate: Callable[..., Any]) -> Reading:
+def reading_of(stage: str, candidate: Callable[..., Any]) -> StageResult:
     """The reading of a stage, once no other stage is called wrong."""
     found = rf.verify(candidate)
     assert set(wrong_stages(found)) <= {stage}, found.summary

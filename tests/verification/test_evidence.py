@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from robustbench_fgsm.verification.bench import BenchSettings, build_calls
+from robustbench_fgsm.verification.bench_calls import BenchSettings, build_calls
+from robustbench_fgsm.verification.check_pixels import Response, check_pixels
 from robustbench_fgsm.verification.evidence import Evidence, channel_sizes, image_signs, is_free
-from robustbench_fgsm.verification.response import Response, judge
 from robustbench_fgsm.verification.sandbox import ObservedCall
 
 UNSEEN = ObservedCall(None, "", "", {}, (), warned=False)
@@ -18,8 +18,8 @@ UNSEEN = ObservedCall(None, "", "", {}, (), warned=False)
 @pytest.fixture(scope="module")
 def right_response() -> Response:
     bench_call = next(call for call in build_calls(BenchSettings(), targeted=False) if call.name == "size")
-    expected = judge(bench_call, UNSEEN, bench_call.call.x).expected
-    return judge(bench_call, UNSEEN, expected)
+    expected = check_pixels(bench_call, UNSEEN, bench_call.call.x).expected
+    return check_pixels(bench_call, UNSEEN, expected)
 
 
 def test_reads_signs_and_sizes(right_response: Response) -> None:

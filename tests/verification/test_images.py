@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robustbench_fgsm.variants.attack_call import AttackCall
-from robustbench_fgsm.verification.bench import BenchCall
+from robustbench_fgsm.verification.bench_calls import BenchCall
+from robustbench_fgsm.verification.check_pixels import Response, check_pixels
 from robustbench_fgsm.verification.images import read_images
-from robustbench_fgsm.verification.response import Response, judge
 from robustbench_fgsm.verification.sandbox import ObservedCall
 from tests.verification.conftest import attack, right
 
@@ -23,7 +23,7 @@ def respond_with(candidate: Callable[..., Tensor]) -> Response:
     x, y = torch.rand(8, 3, 12, 12), torch.arange(8) % 5
     images = candidate(model, x, y, 0.05)
     call = BenchCall("saved", AttackCall(model, x, y, 0.05))
-    return judge(call, ObservedCall(None, "", "", {}, (), warned=False), images.detach())
+    return check_pixels(call, ObservedCall(None, "", "", {}, (), warned=False), images.detach())
 
 
 @pytest.mark.parametrize(

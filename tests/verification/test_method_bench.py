@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from robustbench_fgsm.verification.bench import EPSILON, BenchSettings
+from robustbench_fgsm.verification.bench_calls import EPSILON, BenchSettings
 from robustbench_fgsm.verification.method_bench import L2_EPSILON, LONG, build_method_calls, wave_batch
 from robustbench_fgsm.verification.methods import parse_method
 from tests.verification.candidates.family import projected

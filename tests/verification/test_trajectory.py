@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.references.candidate import candidate_from_callable
-from robustbench_fgsm.verification.bench import BenchCall, BenchSettings
+from robustbench_fgsm.verification.bench_calls import BenchCall, BenchSettings
+from robustbench_fgsm.verification.check_pixels import respond
 from robustbench_fgsm.verification.method_bench import build_method_calls
 from robustbench_fgsm.verification.methods import parse_method
-from robustbench_fgsm.verification.response import respond
 from robustbench_fgsm.verification.trajectory import Trajectory
 from tests.verification.candidates.family import attacks_the_rest, box, gradient, projected
 

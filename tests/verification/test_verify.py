@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.verification.reading import STAGES
+from robustbench_fgsm.verification.stage_result import STAGES
 from tests.verification.candidates import public_code
 from tests.verification.conftest import checked, right, wrong_stages
 

@@ -70,7 +70,7 @@ def load_network_and_data(
 ) -> tuple[TorchClassifier, Dataset]:
     """Load the network before training and the images; print on standard error which they are."""
     from robustbench_fgsm.cli.load import choose_split, load_dataset, load_model_and_data, resolve_data_name
-    from robustbench_fgsm.data.sampling import describe_sample
+    from robustbench_fgsm.data.limit import describe_sample
     from robustbench_fgsm.models.classifier import TorchClassifier
     from robustbench_fgsm.runs.train import create_untrained_classifier
 

@@ -83,7 +83,7 @@ def load_models_and_data(
     """Load each model once, by its name, and the images; print on standard error which they are."""
     from robustbench_fgsm.cli.load import check_feature_files, load_dataset, model_text, resolve_data_name
     from robustbench_fgsm.cli.output import write_note
-    from robustbench_fgsm.data.sampling import describe_sample
+    from robustbench_fgsm.data.limit import describe_sample
     from robustbench_fgsm.models.load import load_classifier
     from robustbench_fgsm.models.names import split_model_and_weights
 

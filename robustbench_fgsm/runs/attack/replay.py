@@ -26,12 +26,12 @@ from robustbench_fgsm.evaluation.craft_shards import AdversarialShard, craft_sha
 from robustbench_fgsm.evaluation.document import complete_document
 from robustbench_fgsm.evaluation.evaluate import Progress
 from robustbench_fgsm.evaluation.result_protocol import Result
+from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import ReloadOptions
 from robustbench_fgsm.runs.attack.formats import Mismatch
 from robustbench_fgsm.runs.attack.integrity import AttackManifest, check_files, check_manifest, read_attack_manifest
 from robustbench_fgsm.runs.load_from_manifest import reload_classifiers, reload_data
-from robustbench_fgsm.surroundings import neutral_surroundings
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class AttackCheck(Result):
 
 
 @with_progress_bar
-@neutral_surroundings(generators=True)
+@neutral_settings(generators=True)
 def check_adversarial(
     out: Path | str,
     classifier: Classifier | nn.Module | None = None,

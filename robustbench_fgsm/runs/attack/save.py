@@ -39,6 +39,7 @@ from robustbench_fgsm.files.atomic_files import atomic_replace
 from robustbench_fgsm.files.json_files import MAX_BYTES, parse_json
 from robustbench_fgsm.files.regular_files import append_bytes, read_bytes, translate_os_errors
 from robustbench_fgsm.files.validation import validate
+from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.options import AttackOptions, RunOptions, ShardOptions
 from robustbench_fgsm.runs.attack.formats import ShardFormat, get_shard_format
@@ -49,14 +50,13 @@ from robustbench_fgsm.runs.manifest_schema import FileFields
 from robustbench_fgsm.runs.record_schema import run_identity
 from robustbench_fgsm.runs.settings import describe_model
 from robustbench_fgsm.spec import DEFAULT_EPSILON_TEXT, UNTARGETED, AttackSpec, is_multi_label
-from robustbench_fgsm.surroundings import neutral_surroundings
 
 SHARD_ENTRIES_PREFIX = ".shards-"
 """First part of the names of files in which the other processes list their shards."""
 
 
 @with_progress_bar
-@neutral_surroundings(generators=True)
+@neutral_settings(generators=True)
 def save_adversarial(
     classifier: Classifier | nn.Module,
     data: Dataset | Any,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from robustbench_fgsm.verification.check_pixels import Response
 from robustbench_fgsm.verification.evidence import Evidence
 from robustbench_fgsm.verification.iterates import Measured, calls_with_carried_over, smooth_paths, stops_early
-from robustbench_fgsm.verification.response import Response
 from robustbench_fgsm.verification.stages.conduct import Observation
 from robustbench_fgsm.verification.trajectory import TOLERANCE
 

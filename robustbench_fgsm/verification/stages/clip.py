@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.verification.check_pixels import Response
 from robustbench_fgsm.verification.evidence import MIN_SHARE, Evidence, channel_sizes, unit_vector, way_sizes
-from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
-from robustbench_fgsm.verification.response import Response
+from robustbench_fgsm.verification.stage_result import StageResult, numbers_text, ok, rounded, unmeasured, wrong
 
 EXPECTED = "clipped to [0, 1]"
 CLOSE = 2e-3
@@ -17,7 +17,7 @@ MAX_RESOLUTION = 0.01
 """Distance of output levels above which the bounds of a batch cannot be read."""
 
 
-def read_clip(evidence: Evidence, direction: Reading) -> Reading:
+def read_clip(evidence: Evidence, direction: StageResult) -> StageResult:
     """Measure the lowest and highest outputs for pixels of all levels, in a wide and in a narrow batch."""
     wide, narrow = evidence.get("levels"), evidence.get("levels, narrow")
     if wide is None or narrow is None or wide.images is None:
@@ -90,7 +90,7 @@ def _clamped(evidence: Evidence, response: Response, raw: Tensor, counts: Tensor
     return evidence.is_random or float(near[counts].float().mean()) > MIN_SHARE
 
 
-def _stretched(evidence: Evidence, response: Response, numbers: dict[str, Any]) -> Reading | None:
+def _stretched(evidence: Evidence, response: Response, numbers: dict[str, Any]) -> StageResult | None:
     """Find images that are stretched to a range: pixels between the bounds move together with their level."""
     assert response.images is not None  # noqa: S101  (the caller has checked it)
     signs = evidence.signs.get(response.name)
@@ -110,7 +110,7 @@ def _stretched(evidence: Evidence, response: Response, numbers: dict[str, Any]) 
     return wrong("clip", "wrong-clip-range", text, EXPECTED, slope=rounded(slopes[0]), **numbers)
 
 
-def _batch_bounds(evidence: Evidence, response: Response, numbers: dict[str, Any]) -> Reading | None:
+def _batch_bounds(evidence: Evidence, response: Response, numbers: dict[str, Any]) -> StageResult | None:
     """Find bounds that are read off the batch or off each image."""
     if response.images is None or evidence.resolution > MAX_RESOLUTION:
         return None

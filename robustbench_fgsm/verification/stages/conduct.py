@@ -12,9 +12,9 @@ from robustbench_fgsm.attack.gradient import input_gradient
 from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.variants.altered_models import guided_copy
 from robustbench_fgsm.variants.catalogue import HARMLESS_IDS, MISTAKE_BY_ID
+from robustbench_fgsm.verification.check_pixels import Response, step_along
 from robustbench_fgsm.verification.evidence import MIN_SHARE, Evidence
-from robustbench_fgsm.verification.reading import Reading, ok, unmeasured, wrong
-from robustbench_fgsm.verification.response import Response, step_along
+from robustbench_fgsm.verification.stage_result import StageResult, ok, unmeasured, wrong
 
 EXPECTED = "the result depends on the arguments alone, and nothing is changed"
 BATCH_CAUSES = frozenset(
@@ -45,11 +45,11 @@ class Observation:
 def read_conduct(
     evidence: Evidence,
     responses: Sequence[Response],
-    others: Iterable[Reading],
+    others: Iterable[StageResult],
     expect: Collection[str] = (),
     *,
     accepted: Collection[str] = (),
-) -> tuple[Reading, list[Observation]]:
+) -> tuple[StageResult, list[Observation]]:
     """Return the reading of the conduct, and everything that is wrong with it.
 
     accepted: stages whose deviation the caller expects, so that other images than the right ones come back.

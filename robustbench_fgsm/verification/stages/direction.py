@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.verification.bench import STILL_COLUMNS, fixed_gradient_of
+from robustbench_fgsm.verification.bench_calls import STILL_COLUMNS, fixed_gradient_of
+from robustbench_fgsm.verification.check_pixels import Response, exact_gradient
 from robustbench_fgsm.verification.evidence import MIN_SHARE, Evidence, image_signs, overrules_small_gradients, unit_vector
-from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
-from robustbench_fgsm.verification.response import Response, exact_gradient
+from robustbench_fgsm.verification.stage_result import StageResult, numbers_text, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.stages.output import PIXEL_LAYOUTS
 
 EXPECTED = "the sign of the gradient, whatever its magnitude; 0 for a gradient of 0"
@@ -21,7 +21,7 @@ SAME_SIZE = 0.02
 DECADES = range(-12, 0)
 
 
-def read_direction(evidence: Evidence) -> Reading:
+def read_direction(evidence: Evidence) -> StageResult:
     """Measure the displacement against the magnitude of the gradient, on a network whose gradient is known up to its sign."""
     flat, curve = evidence.get("size"), evidence.get("magnitudes")
     if flat is None or curve is None:
@@ -34,7 +34,7 @@ def read_direction(evidence: Evidence) -> Reading:
     return _mixed(evidence, flat) or _zeros_moved(evidence, curve) or _response(evidence, curve)
 
 
-def _mixed(evidence: Evidence, response: Response) -> Reading | None:
+def _mixed(evidence: Evidence, response: Response) -> StageResult | None:
     """Find pixels that follow the gradient of other pixels."""
     signs, shares = image_signs(response, evidence.width)
     seen = signs != 0
@@ -74,7 +74,7 @@ def _mixed(evidence: Evidence, response: Response) -> Reading | None:
     )
 
 
-def _zeros_moved(evidence: Evidence, response: Response) -> Reading | None:
+def _zeros_moved(evidence: Evidence, response: Response) -> StageResult | None:
     """Find pixels with a gradient of 0 that move one way."""
     unseen = response.moved[..., STILL_COLUMNS]
     moved = unseen.abs() > evidence.width
@@ -95,7 +95,7 @@ def _zeros_moved(evidence: Evidence, response: Response) -> Reading | None:
     return wrong("direction", "sign-of-zero", text, EXPECTED, zero_moves=rounded(float(unseen.mean())))
 
 
-def _response(evidence: Evidence, response: Response) -> Reading:
+def _response(evidence: Evidence, response: Response) -> StageResult:
     """Read the displacement against the magnitude."""
     seen = unit_vector(response) != 0
     gradient = exact_gradient(response.call).abs()
@@ -194,7 +194,7 @@ def _is_half_precision(evidence: Evidence) -> bool:
     return any(one.dtype in (torch.float16, torch.bfloat16) for one in passes)
 
 
-def _extremes(evidence: Evidence, curve: dict[str, Any]) -> Reading:
+def _extremes(evidence: Evidence, curve: dict[str, Any]) -> StageResult:
     """Read the networks with tiny and huge gradients."""
     for name, text in (("tiny", "below 1e-12"), ("huge", "above 1")):
         response = evidence.get(name)
@@ -248,7 +248,7 @@ def _held_ways(evidence: Evidence, response: Response) -> Tensor:
     return held
 
 
-def _power(evidence: Evidence, response: Response, r: Tensor, g: Tensor, curve: dict[str, Any]) -> Reading:
+def _power(evidence: Evidence, response: Response, r: Tensor, g: Tensor, curve: dict[str, Any]) -> StageResult:
     """Name a displacement that grows with a power of the gradient: the gradient itself, or the direction of a norm."""
     use = (r > 100 * 6e-8 / response.call.epsilon) & (g > 0)
     log_g, log_r = g[use].log10(), r[use].log10()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robustbench_fgsm.verification.bench import ZERO_GRADIENT
+from robustbench_fgsm.verification.bench_calls import ZERO_GRADIENT
+from robustbench_fgsm.verification.check_pixels import Response
 from robustbench_fgsm.verification.limitations import GROUPS
 from robustbench_fgsm.verification.method_bench import ZERO_EPSILON
-from robustbench_fgsm.verification.reading import Reading, wrong
-from robustbench_fgsm.verification.response import Response
+from robustbench_fgsm.verification.stage_result import StageResult, wrong
 
 NOT_FINITE = "must return finite images"
 
 
-def with_failures(found: Sequence[Reading], responses: Sequence[Response]) -> list[Reading]:
+def with_failures(found: Sequence[StageResult], responses: Sequence[Response]) -> list[StageResult]:
     """Return the readings with the stage that returned no images as wrong, other than in calls that limit what was verified."""
     refused = [one for one in responses if one.observed.failure.startswith("must ") and one.name not in {*GROUPS, ZERO_EPSILON}]
     zero = next((one for one in responses if one.name == ZERO_EPSILON and one.images is not None and not one.is_right), None)
@@ -50,6 +50,6 @@ def nan_for_zero_epsilon(responses: Sequence[Response]) -> str:
     return f"at epsilon = 0 images come back as {text.partition('got ')[2]}" if text else ""
 
 
-def _with(found: Sequence[Reading], reading: Reading) -> list[Reading]:
+def _with(found: Sequence[StageResult], reading: StageResult) -> list[StageResult]:
     """Return the readings with this one in the place of that of its stage, unless that is wrong already."""
     return [reading if one.stage == reading.stage and one.verdict != "wrong" else one for one in found]

@@ -11,10 +11,10 @@ from torch import Tensor
 from robustbench_fgsm.attack.losses import cross_entropy
 from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.variants.losses import LOSSES, NamedLoss, logit_gradient
-from robustbench_fgsm.verification.bench import STILL_COLUMNS, UNSEEN_COLUMNS, linear_layer_of
+from robustbench_fgsm.verification.bench_calls import STILL_COLUMNS, UNSEEN_COLUMNS, linear_layer_of
+from robustbench_fgsm.verification.check_pixels import Response
 from robustbench_fgsm.verification.evidence import Evidence, is_free, overrules_small_gradients
-from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
-from robustbench_fgsm.verification.response import Response
+from robustbench_fgsm.verification.stage_result import StageResult, numbers_text, ok, rounded, unmeasured, wrong
 
 EXPECTED_LOSS = "cross-entropy, or a loss with its signs"
 EXPECTED_LABELS = "the given labels"
@@ -69,8 +69,8 @@ class Hypothesis:
 class LossReading:
     """Readings of loss and labels, and whether the loss is descended."""
 
-    loss: Reading
-    labels: Reading
+    loss: StageResult
+    labels: StageResult
     descends: bool = False
 
 
@@ -161,7 +161,7 @@ def _is_target(found: Hypothesis) -> bool:
     return not found.up and (found.rule not in ("given", "predicted") or not found.named_loss.uses_labels)
 
 
-def _loss(found: Hypothesis, text: str) -> Reading:
+def _loss(found: Hypothesis, text: str) -> StageResult:
     numbers = {"name": found.loss, "wrong_share": rounded(found.wrong_share)}
     if found.loss == "ce":
         labels = "the given labels" if found.rule == "given" else "other labels"
@@ -170,7 +170,7 @@ def _loss(found: Hypothesis, text: str) -> Reading:
     return wrong("loss", found.named_loss.cause, f"{minus}{found.named_loss.about} ({text})", EXPECTED_LOSS, **numbers)
 
 
-def _labels(found: Hypothesis) -> Reading:
+def _labels(found: Hypothesis) -> StageResult:
     if not found.named_loss.uses_labels:
         return wrong(
             "labels",
@@ -297,7 +297,7 @@ def _heard_shares(response: Response) -> Iterator[Hypothesis]:
         yield Hypothesis(name, rule, False, float((2 - distance).mean()))
 
 
-def _regulariser(evidence: Evidence, response: Response) -> Reading | None:
+def _regulariser(evidence: Evidence, response: Response) -> StageResult | None:
     """Find pixels that the network does not see, but that move by a rule of their own."""
     if linear_layer_of(response.call.model) is None:
         return None

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from robustbench_fgsm.verification.bench import UNSEEN_COLUMNS
+from robustbench_fgsm.verification.bench_calls import UNSEEN_COLUMNS
+from robustbench_fgsm.verification.check_pixels import Response
 from robustbench_fgsm.verification.evidence import MIN_SHARE, Evidence
-from robustbench_fgsm.verification.reading import Reading, most_common_value, numbers_text, ok, rounded, unmeasured, wrong
-from robustbench_fgsm.verification.response import Response
+from robustbench_fgsm.verification.stage_result import StageResult, most_common_value, numbers_text, ok, rounded, unmeasured, wrong
 
 EXPECTED = "float images in the order of x, neither rounded nor compressed"
 MAX_LEVELS = 300
@@ -85,7 +85,7 @@ def _jpeg_round_trip(image: NDArray[np.uint8], quality: int) -> Tensor:
     return pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
 
 
-def read_output(evidence: Evidence) -> Reading:
+def read_output(evidence: Evidence) -> StageResult:
     """Measure the output stage, and undo or note in the evidence what it does to the images."""
     response = evidence.get("size, tiny")
     if response is None:
@@ -113,7 +113,7 @@ def _is_layout(response: Response, layout: Layout) -> bool:
     return own > 1e-3 and not torch.equal(changed, x) and _distance(response.images, changed) < own / 4
 
 
-def _affine(evidence: Evidence, response: Response) -> Reading | None:
+def _affine(evidence: Evidence, response: Response) -> StageResult | None:
     """Find images that come back normalised, or in [0, 255]."""
     assert response.images is not None  # noqa: S101  (the caller has checked it)
     x, images = response.call.x.double(), response.images.double()
@@ -146,7 +146,7 @@ def on_8_bit_grid(images: Tensor) -> float:
     return float(((levels - levels.round()).abs() < GRID_WIDTH).float().mean())
 
 
-def _rounded(evidence: Evidence, response: Response) -> Reading | None:
+def _rounded(evidence: Evidence, response: Response) -> StageResult | None:
     """Find pixels on the grid of 8 bits or of half precision."""
     images, x = response.images, response.call.x
     assert images is not None  # noqa: S101  (the caller has checked it)
@@ -172,7 +172,7 @@ def _rounded(evidence: Evidence, response: Response) -> Reading | None:
     return None
 
 
-def _distorted(evidence: Evidence, response: Response) -> Reading | None:
+def _distorted(evidence: Evidence, response: Response) -> StageResult | None:
     """Find images that come back changed by far more than a budget of 1e-6, and not by one size."""
     images, x = response.images, response.call.x
     assert images is not None  # noqa: S101  (the caller has checked it)

@@ -20,7 +20,7 @@ from robustbench_fgsm.verification.iterates import (
     stops_early,
 )
 from robustbench_fgsm.verification.methods import Method
-from robustbench_fgsm.verification.reading import Reading, ok, rounded, wrong
+from robustbench_fgsm.verification.stage_result import StageResult, ok, rounded, wrong
 from robustbench_fgsm.verification.step_rule import MIN_MATCH, Fit
 
 STEP_TEXTS = {
@@ -34,7 +34,7 @@ STEP_TEXTS = {
 """Mistake and words for a part of the rule of a step that is not the method's."""
 
 
-def read_projection(seen: Measured, wrong_stages: Collection[str] = ()) -> Reading:
+def read_projection(seen: Measured, wrong_stages: Collection[str] = ()) -> StageResult:
     """Measure the steps; wrong_stages: other stages that are wrong, which explain the calls made for them."""
     method, expected = seen.method, _expected_steps(seen.method)
     heard = next(one.path for one in seen.evidence.responses.values() if one.path is not None)
@@ -105,7 +105,7 @@ def _part_text(seen: Measured, part: str, distance: float) -> tuple[str | None, 
     return STEP_TEXTS[part, value]
 
 
-def _step_count(seen: Measured, expected: str, numbers: dict[str, Any]) -> Reading | None:
+def _step_count(seen: Measured, expected: str, numbers: dict[str, Any]) -> StageResult | None:
     """Find another number of steps, or a last gradient that is not used."""
     stated, paths = seen.method.steps, smooth_paths(seen)
     too_few = [

@@ -7,15 +7,15 @@ import itertools
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.verification.bench import STILL_COLUMNS
+from robustbench_fgsm.verification.bench_calls import STILL_COLUMNS
+from robustbench_fgsm.verification.check_pixels import Response
 from robustbench_fgsm.verification.evidence import Evidence
-from robustbench_fgsm.verification.reading import Reading, ok, rounded, unmeasured, wrong
-from robustbench_fgsm.verification.response import Response
+from robustbench_fgsm.verification.stage_result import StageResult, ok, rounded, unmeasured, wrong
 
 EXPECTED = "the same call gives the same images, and pixels without gradient stay"
 
 
-def read_randomness(evidence: Evidence) -> Reading:
+def read_randomness(evidence: Evidence) -> StageResult:
     """Compare equal calls, and look at pixels that the network does not see."""
     first, again = evidence.get("rows, repeated"), evidence.get("rows, repeated at once")
     others = [one for name in ("rows, other seed", "rows, third seed") if (one := evidence.get(name)) is not None]
@@ -52,7 +52,7 @@ def read_randomness(evidence: Evidence) -> Reading:
     )
 
 
-def _random_start(response: Response, text: str) -> Reading:
+def _random_start(response: Response, text: str) -> StageResult:
     drawn = (response.starting_points - response.call.x).flatten()
     if not bool(drawn.any()):
         drawn = _unseen(response).flatten()

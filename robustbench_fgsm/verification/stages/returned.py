@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.verification.iterates import Measured, carries_over, moves, returned_iterates, smooth_paths
-from robustbench_fgsm.verification.reading import Reading, ok, rounded, unmeasured, wrong
+from robustbench_fgsm.verification.stage_result import StageResult, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.stages.output import EXPECTED as EXPECTED_OUTPUT
 from robustbench_fgsm.verification.step_rule import MIN_MATCH
 from robustbench_fgsm.verification.trajectory import Trajectory
@@ -15,7 +15,7 @@ MAX_STRANGE = 0.1
 """Share of the images that may come back as none of their iterates: rounding decides signs where the loss is rough."""
 
 
-def read_iterate_clip(seen: Measured) -> Reading:
+def read_iterate_clip(seen: Measured) -> StageResult:
     """Measure the range of the iterates and of the result, for pixels of all levels."""
     expected = "clipped to [0, 1]"
     path, fit = seen.paths.get("levels"), seen.fits.get("levels")
@@ -50,7 +50,7 @@ def read_iterate_clip(seen: Measured) -> Reading:
     return wrong("clip", "wrong-clip-range", text, expected, **numbers)
 
 
-def read_returned_iterate(seen: Measured, images: Reading) -> Reading:
+def read_returned_iterate(seen: Measured, images: StageResult) -> StageResult:
     """Name the iterate that comes back; images: reading of what happens to the images afterwards."""
     if images.verdict == "wrong":
         return images
@@ -101,7 +101,7 @@ def _by_loss(paths: dict[str, Trajectory], indices: dict[str, Tensor]) -> bool:
     ) and any(bool((one >= 0).any()) for one in indices.values())
 
 
-def _scaled_output(seen: Measured) -> Reading | None:
+def _scaled_output(seen: Measured) -> StageResult | None:
     """Find a displacement that comes back several times."""
     fit, path = seen.fits[next(iter(seen.paths))], seen.main
     right, moved = fit.predicted - path.call.x.double(), path.output - path.call.x.double()

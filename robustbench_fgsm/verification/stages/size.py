@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from robustbench_fgsm.verification.check_pixels import Response
 from robustbench_fgsm.verification.evidence import Evidence, channel_sizes, unit_vector, way_sizes
-from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
-from robustbench_fgsm.verification.response import Response
+from robustbench_fgsm.verification.stage_result import StageResult, numbers_text, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.trajectory import TOLERANCE
 
 EXPECTED = "1 times epsilon, in every channel and image, for every epsilon"
@@ -24,7 +24,7 @@ CLOSE = 0.003
 """Relative distance from a named factor."""
 
 
-def read_size(evidence: Evidence, direction: Reading, clip: Reading) -> Reading:
+def read_size(evidence: Evidence, direction: StageResult, clip: StageResult) -> StageResult:
     """Measure the size of the step against epsilon."""
     names = CALLS if clip.verdict != "wrong" else CALLS[:-1]  # the whole range ends at the bounds
     sizes = {name: _sizes(response, evidence.resolution) for name in names if (response := evidence.get(name)) is not None}
@@ -91,7 +91,9 @@ def _sizes(response: Response, resolution: float = 0.0) -> Tensor | None:
     return values[is_moved] if bool(is_moved.any()) else None
 
 
-def _not_proportional(evidence: Evidence, factors: dict[str, float], budgets: dict[str, float], *, power: bool) -> Reading | None:
+def _not_proportional(
+    evidence: Evidence, factors: dict[str, float], budgets: dict[str, float], *, power: bool
+) -> StageResult | None:
     """Find a constant step, or a step that is capped."""
     sizes = {name: factors[name] * budgets[name] for name in factors if name != "size, whole range" or not power}
     if len(sizes) < 3 or (evidence.is_random and not power):
@@ -125,7 +127,7 @@ def _not_proportional(evidence: Evidence, factors: dict[str, float], budgets: di
     return wrong("size", "wrong-epsilon", f"not proportional to epsilon: {shown}", EXPECTED, sizes=_table(sizes))
 
 
-def _by_way(evidence: Evidence) -> Reading | None:
+def _by_way(evidence: Evidence) -> StageResult | None:
     """Find a step up that is not as large as the step down."""
     response = evidence.get("size")
     if response is None or evidence.is_random or evidence.resolution:
@@ -137,7 +139,7 @@ def _by_way(evidence: Evidence) -> Reading | None:
     return wrong("size", "wrong-epsilon", text, EXPECTED, "use one epsilon for both directions", up=rounded(up), down=rounded(down))
 
 
-def _image_sizes(evidence: Evidence, sizes: Tensor) -> Reading | None:
+def _image_sizes(evidence: Evidence, sizes: Tensor) -> StageResult | None:
     """Find images of one batch that move by different sizes."""
     by_image = sizes.nanmedian(1).values
     if (
@@ -156,7 +158,7 @@ def _image_sizes(evidence: Evidence, sizes: Tensor) -> Reading | None:
     )
 
 
-def _tiny_alone(evidence: Evidence) -> Reading | None:
+def _tiny_alone(evidence: Evidence) -> StageResult | None:
     """Read the size off the budget of 1e-6, if at all others every pixel comes back at a bound."""
     response = evidence.get(TINY)
     sizes = None if response is None else _sizes(response, evidence.resolution)
@@ -167,7 +169,7 @@ def _tiny_alone(evidence: Evidence) -> Reading | None:
     return wrong("size", cause, text, EXPECTED, by_channel=rounded(by_channel))
 
 
-def _tiny(evidence: Evidence) -> Reading | None:
+def _tiny(evidence: Evidence) -> StageResult | None:
     """Find a budget of 1e-6 that is not used."""
     response = evidence.get(TINY)
     if response is None or evidence.resolution or evidence.is_random:
@@ -179,7 +181,7 @@ def _tiny(evidence: Evidence) -> Reading | None:
     return wrong("size", "wrong-epsilon", f"{factor:.3g} times epsilon at epsilon = 1e-6", EXPECTED, factor=rounded(factor))
 
 
-def _held_levels(evidence: Evidence, clip: Reading) -> Reading | None:
+def _held_levels(evidence: Evidence, clip: StageResult) -> StageResult | None:
     """Find pixels at 0, or at 1, that do not move inwards."""
     response = evidence.get("size, whole range")
     if response is None or evidence.is_mixed or evidence.is_random or "size" not in evidence.signs:
@@ -193,7 +195,7 @@ def _held_levels(evidence: Evidence, clip: Reading) -> Reading | None:
     return wrong("size", None, text, EXPECTED, "move every pixel by epsilon, whatever its level")
 
 
-def _of_pixels(evidence: Evidence) -> Reading | None:
+def _of_pixels(evidence: Evidence) -> StageResult | None:
     """Find a step whose size depends on the range of the images."""
     response = evidence.get("levels, narrow")
     if response is None or evidence.is_mixed:
@@ -208,7 +210,7 @@ def _of_pixels(evidence: Evidence) -> Reading | None:
     )
 
 
-def _whole_images(evidence: Evidence) -> Reading | None:
+def _whole_images(evidence: Evidence) -> StageResult | None:
     """Find images that come back clean, although the loss gave them a gradient."""
     for name in ("rows", "large batch", "batch norm and dropout", "convolutional"):
         response = evidence.get(name)

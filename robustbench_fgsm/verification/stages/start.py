@@ -10,7 +10,7 @@ from torch import Tensor
 from robustbench_fgsm.spec import norm_name
 from robustbench_fgsm.verification.evidence import Evidence
 from robustbench_fgsm.verification.methods import Method
-from robustbench_fgsm.verification.reading import Reading, ok, rounded, unmeasured, wrong
+from robustbench_fgsm.verification.stage_result import StageResult, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.stages.randomness import read_randomness
 from robustbench_fgsm.verification.trajectory import TOLERANCE
 
@@ -33,7 +33,7 @@ RADIUS_WIDTH = 0.02
 """Relative error of the radius of a box: the largest of many draws."""
 
 
-def read_start(method: Method, evidence: Evidence) -> Reading:
+def read_start(method: Method, evidence: Evidence) -> StageResult:
     """Compare the first points at which gradients are taken with the start of the method."""
     paths = {name: one.path for name, one in evidence.responses.items() if one.path is not None}
     drawn = [path.start / path.call.epsilon for name, path in paths.items() if path.is_smooth and name not in NOT_MIDDLE]
@@ -81,7 +81,7 @@ def _distribution(pixels: Tensor) -> tuple[str, float]:
     return ("uniform on one side" if float(ordered.min()) > -0.01 or float(ordered.max()) < 0.01 else "not uniform"), radius
 
 
-def _signs(method: Method, pixels: Tensor, expected: str) -> Reading:
+def _signs(method: Method, pixels: Tensor, expected: str) -> StageResult:
     name, radius = _distribution(pixels)
     stated = 1 - method.step_size
     text = f"{name}, {radius:.3g} times epsilon"
@@ -90,7 +90,7 @@ def _signs(method: Method, pixels: Tensor, expected: str) -> Reading:
     return wrong("randomness", "start-in-wrong-ball", text, expected, radius=rounded(radius), distribution=name)
 
 
-def _box(pixels: Tensor, expected: str) -> Reading:
+def _box(pixels: Tensor, expected: str) -> StageResult:
     name, radius = _distribution(pixels)
     numbers = {"radius": rounded(radius), "distribution": name}
     if name == "uniform" and abs(radius - 1) < RADIUS_WIDTH:
@@ -99,7 +99,7 @@ def _box(pixels: Tensor, expected: str) -> Reading:
     return wrong("randomness", "start-in-wrong-ball", text, expected, **numbers)
 
 
-def _sphere(drawn: list[Tensor], expected: str) -> Reading:
+def _sphere(drawn: list[Tensor], expected: str) -> StageResult:
     """Read the L2 norms of the starts: on the sphere, inside the ball, or beyond it."""
     radii = torch.cat([start.flatten(1).norm(dim=1) for start in drawn])
     shown = torch.cat([start.flatten() for start in drawn])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustbench_fgsm.verification.iterates import ROUGH_MATCH, SAME_SIZE, Measured, climbs, loss_scale, moves
 from robustbench_fgsm.verification.methods import Method
-from robustbench_fgsm.verification.reading import Reading, numbers_text, ok, rounded, unmeasured, wrong
+from robustbench_fgsm.verification.stage_result import StageResult, numbers_text, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.step_rule import MIN_MATCH, fit_rule, rule_of
 from robustbench_fgsm.verification.trajectory import TOLERANCE
 
@@ -18,7 +18,7 @@ HARMLESS_FLOOR = 1e-8
 """Floor in the norm of the summed loss's gradient below which short steps are accepted: float32 hardly tells such losses from 0."""
 
 
-def read_step_direction(seen: Measured) -> Reading:
+def read_step_direction(seen: Measured) -> StageResult:
     """Name what the step is taken along, and whether it climbs the loss."""
     method, rule = seen.method, seen.rule
     expected = "the sign of the gradient" if method.norm == math.inf else "the gradient over the L2 norm of its image"
@@ -51,7 +51,7 @@ def read_step_direction(seen: Measured) -> Reading:
     return ok("direction", text, expected)
 
 
-def _floor(seen: Measured, text: str, expected: str) -> Reading:
+def _floor(seen: Measured, text: str, expected: str) -> StageResult:
     """Read the magnitude below which steps are shorter: a tiny one leaves float32 images as they are."""
     floor, scale, batch = seen.rule.floor, loss_scale(seen.main), len(seen.main.counts)
     whole = floor / scale
@@ -66,7 +66,7 @@ def _floor(seen: Measured, text: str, expected: str) -> Reading:
     return wrong("direction", "gradient-floor", f"{text}: steps of smaller gradients are shorter", expected, **numbers)
 
 
-def read_step_size(seen: Measured) -> Reading:
+def read_step_size(seen: Measured) -> StageResult:
     """Compare the size of the steps with the stated one, at several budgets."""
     method = seen.method
     sizes: dict[float, tuple[float, bool]] = {}
@@ -111,7 +111,7 @@ def _size_fits(method: Method, epsilon: float, size: float, *, is_least: bool) -
     return abs(size - stated) <= SAME_SIZE * stated + TOLERANCE
 
 
-def _alone_size(seen: Measured, expected: str) -> Reading:
+def _alone_size(seen: Measured, expected: str) -> StageResult:
     """Read the length of all steps together, of an attack whose gradients are taken at one point."""
     path, method = seen.main, seen.method
     moved = path.output - path.points[0]

@@ -7,17 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.verification.bench import fixed_gradient_of
+from robustbench_fgsm.verification.bench_calls import fixed_gradient_of
+from robustbench_fgsm.verification.check_pixels import Response
 from robustbench_fgsm.verification.evidence import Evidence, unit_vector, way_sizes
-from robustbench_fgsm.verification.reading import Reading, ok, unmeasured, wrong
-from robustbench_fgsm.verification.response import Response
+from robustbench_fgsm.verification.stage_result import StageResult, ok, unmeasured, wrong
 
 EXPECTED = "one step, along the gradient at the given image"
 STEP_COUNTS = (2, 3, 4, 5, 7, 8, 10, 15, 20, 40)
 STEP_SIZES = {"epsilon / steps": None, "2.5 epsilon / steps": 2.5, "epsilon": 1.0, "1/255": 1 / 255, "2/255": 2 / 255, "0.01": 0.01}
 
 
-def read_steps(evidence: Evidence, direction: Reading) -> Reading:
+def read_steps(evidence: Evidence, direction: StageResult) -> StageResult:
     """Count the steps: by what the network heard, and by pixels whose gradient turns before the step is done."""
     response = evidence.get("turns")
     if response is None:
@@ -71,7 +71,7 @@ def _points(response: Response) -> int:
     return len(points)
 
 
-def _several(response: Response, text: str) -> Reading:
+def _several(response: Response, text: str) -> StageResult:
     named = _simulate(response)
     shown = f"{text}; like {named[0]} steps of {named[1]}" if named else text
     count: dict[str, Any] = {"steps": named[0], "step_size": named[1]} if named else {}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.verification.methods import parse_method
-from robustbench_fgsm.verification.reading import ok
+from robustbench_fgsm.verification.stage_result import ok
 from robustbench_fgsm.verification.stages.returned import read_iterate_clip, read_returned_iterate
 from tests.verification.candidates.family import (
     Attack,

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from robustbench_fgsm.references.candidate import candidate_from_callable
-from robustbench_fgsm.verification.bench import BenchSettings
+from robustbench_fgsm.verification.bench_calls import BenchSettings
 from robustbench_fgsm.verification.evidence import Evidence
 from robustbench_fgsm.verification.method_bench import build_method_calls
 from robustbench_fgsm.verification.methods import parse_method
-from robustbench_fgsm.verification.reading import Reading
+from robustbench_fgsm.verification.stage_result import StageResult
 from robustbench_fgsm.verification.stages.start import read_start
 from robustbench_fgsm.verification.verify import run_calls
 from tests.verification.candidates.family import ball, from_one_corner, in_ball, in_box, on_sphere, projected, unit
@@ -27,7 +27,7 @@ def start_of(
     norm: str = "inf",
     project: Callable[[Tensor, float], Tensor] | None = None,
     names: tuple[str, ...] = NAMES,
-) -> Reading:
+) -> StageResult:
     method = parse_method("pgd", norm, 1, start=True)
     attack: Any = projected(unit, project=project or ball, start=start, steps=1)
     calls = build_method_calls(BenchSettings(), method, targeted=False)

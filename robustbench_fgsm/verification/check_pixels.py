@@ -16,7 +16,7 @@ from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.candidate_reference import check_returned_images
 from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.variants.attack_call import AttackCall
-from robustbench_fgsm.verification.bench import BenchCall
+from robustbench_fgsm.verification.bench_calls import BenchCall
 from robustbench_fgsm.verification.call_recorder import ForwardPass
 from robustbench_fgsm.verification.methods import FGSM
 from robustbench_fgsm.verification.sandbox import ObservedCall, observe_call
@@ -159,7 +159,7 @@ def respond(
     except CandidateError as error:
         failure = str(error).partition(" must ")[2] or str(error)
         return Response(bench_call, replace(observed, failure=f"must {failure}"))
-    return judge(bench_call, observed, images)
+    return check_pixels(bench_call, observed, images)
 
 
 def _single_images(call: AttackCall) -> list[AttackCall]:
@@ -173,13 +173,13 @@ def _join(bench_call: BenchCall, parts: list[Response]) -> Response:
     failed = next((part.observed for part in parts if part.observed.failure), None)
     observed = replace(failed or parts[0].observed, side_effects=effects, forward_passes=passes)
     images = [part.images for part in parts if part.images is not None]
-    return Response(bench_call, observed) if failed else judge(bench_call, observed, torch.cat(images))
+    return Response(bench_call, observed) if failed else check_pixels(bench_call, observed, torch.cat(images))
 
 
-def judge(bench_call: BenchCall, observed: ObservedCall, images: Tensor) -> Response:
+def check_pixels(bench_call: BenchCall, observed: ObservedCall, images: Tensor) -> Response:
     """Compare returned images (N, C, H, W) with the right ones, as far as float32 decides them."""
     if bench_call.method != FGSM:
-        return _judge_iterates(bench_call, observed, images)
+        return _check_iterates(bench_call, observed, images)
     call, rule, harmless = bench_call.call, bench_call.rule, dict[str, str]()
     gradient = exact_gradient(call, stable_cross_entropy if rule == "saturated" else cross_entropy)
     expected = step_along(call, gradient.sign())
@@ -207,7 +207,7 @@ def judge(bench_call: BenchCall, observed: ObservedCall, images: Tensor) -> Resp
     return Response(bench_call, observed, images, dtype, expected, decidable, decidable & ~near, harmless)
 
 
-def _judge_iterates(bench_call: BenchCall, observed: ObservedCall, images: Tensor) -> Response:
+def _check_iterates(bench_call: BenchCall, observed: ObservedCall, images: Tensor) -> Response:
     """Compare each iterate that was heard with the one that follows by the method's definition."""
     method, dtype = bench_call.method, str(getattr(observed.returned, "dtype", ""))
     x, known = bench_call.call.x, torch.ones_like(images, dtype=torch.bool)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.references.candidate import candidate_from_callable
-from robustbench_fgsm.verification.bench import BenchCall, BenchSettings, build_calls
-from robustbench_fgsm.verification.response import Response, exact_gradient, is_decidable, judge, respond, step_along
+from robustbench_fgsm.verification.bench_calls import BenchCall, BenchSettings, build_calls
+from robustbench_fgsm.verification.check_pixels import Response, check_pixels, exact_gradient, is_decidable, respond, step_along
 from robustbench_fgsm.verification.sandbox import ObservedCall
 from tests.verification.conftest import right
 
@@ -39,32 +39,32 @@ def test_the_gradient_is_that_of_the_formula(calls: dict[str, BenchCall]) -> Non
 
 
 def test_one_wrong_pixel_is_wrong(calls: dict[str, BenchCall]) -> None:
-    images = judge(calls["size"], UNSEEN, calls["size"].call.x).expected.clone()
-    assert judge(calls["size"], UNSEEN, images).is_right
+    images = check_pixels(calls["size"], UNSEEN, calls["size"].call.x).expected.clone()
+    assert check_pixels(calls["size"], UNSEEN, images).is_right
     images[3, 1, 4, 5] += 2e-6
-    assert judge(calls["size"], UNSEEN, images).wrong.nonzero().tolist() == [[3, 1, 4, 5]]
+    assert check_pixels(calls["size"], UNSEEN, images).wrong.nonzero().tolist() == [[3, 1, 4, 5]]
 
 
 def test_tiny_gradients_may_underflow(calls: dict[str, BenchCall]) -> None:
     call = calls["tiny"].call
     lost = exact_gradient(call).abs() < 1e-37
-    expected = judge(calls["tiny"], UNSEEN, call.x).expected
-    response = judge(calls["tiny"], UNSEEN, torch.where(lost, call.x, expected))
+    expected = check_pixels(calls["tiny"], UNSEEN, call.x).expected
+    response = check_pixels(calls["tiny"], UNSEEN, torch.where(lost, call.x, expected))
     assert response.is_right
     assert "mean-underflow" in response.harmless
-    assert not judge(calls["tiny"], UNSEEN, torch.where(lost, call.x - 0.0437, expected)).is_right
+    assert not check_pixels(calls["tiny"], UNSEEN, torch.where(lost, call.x - 0.0437, expected)).is_right
 
 
 def test_only_full_steps_count_for_a_confident_network(calls: dict[str, BenchCall]) -> None:
     call = calls["confident network"].call
     gradient = exact_gradient(call)
-    assert judge(calls["confident network"], UNSEEN, step_along(call, -gradient.sign())).is_right
-    assert not judge(calls["confident network"], UNSEEN, step_along(call, 0.5 * gradient.sign())).is_right
+    assert check_pixels(calls["confident network"], UNSEEN, step_along(call, -gradient.sign())).is_right
+    assert not check_pixels(calls["confident network"], UNSEEN, step_along(call, 0.5 * gradient.sign())).is_right
 
 
 def test_targets_are_descended(calls: dict[str, BenchCall]) -> None:
     call = calls["targeted"].call
-    moved = judge(calls["targeted"], UNSEEN, call.x).expected - call.x
+    moved = check_pixels(calls["targeted"], UNSEEN, call.x).expected - call.x
     gradient = exact_gradient(call)
     counts = is_decidable(gradient) & (gradient != 0)
     assert torch.equal(moved.sign()[counts], -gradient.sign().float()[counts])

@@ -1,4 +1,4 @@
-"""Tests of robustbench_fgsm.surroundings: the same numbers whatever surrounds a call, and nothing left behind."""
+"""Tests of robustbench_fgsm.global_settings: the same numbers whatever surrounds a call, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.surroundings import SharedSetting, neutral_surroundings
+from robustbench_fgsm.global_settings import SharedSetting, neutral_settings
 
 
 @contextmanager
@@ -276,7 +276,7 @@ def test_a_nan_gradient_is_counted_under_anomaly_detection() -> None:
         rf.fgsm(Bad(), X, Y)
 
 
-@neutral_surroundings()
+@neutral_settings()
 def settings() -> tuple[object, ...]:
     """The settings inside."""
     state = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from robustbench_fgsm.variants.catalogue import MISTAKE_BY_ID
-from robustbench_fgsm.verification.reading import most_common_value, numbers_text, ok, rounded, unmeasured, wrong
+from robustbench_fgsm.verification.stage_result import most_common_value, numbers_text, ok, rounded, unmeasured, wrong
 
 
 def test_remedies() -> None:

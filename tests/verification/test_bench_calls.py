@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.verification.bench import (
+from robustbench_fgsm.verification.bench_calls import (
     LARGE_BATCH,
     BenchSettings,
     build_calls,

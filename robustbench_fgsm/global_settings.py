@@ -127,7 +127,7 @@ class _CallerSettings(threading.local):
 _CALLER = _CallerSettings()
 
 
-class neutral_surroundings:  # noqa: N801  (a context manager)
+class neutral_settings:  # noqa: N801  (a context manager)
     """Compute as in a fresh process: default dtype float32, default device CPU, no autocast, inference, no-grad or anomaly mode.
 
     It is used as a block or as a decorator, and costs little where everything is neutral already.
@@ -160,13 +160,13 @@ class neutral_surroundings:  # noqa: N801  (a context manager)
             self._stack.__exit__(*error)
 
     def __call__(self, function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-        """Return the function that computes in neutral surroundings."""
+        """Return the function that computes in neutral settings."""
 
         @wraps(function)
         def inner(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
             if not self._generators and _is_neutral():
                 return function(*args, **kwargs)
-            with neutral_surroundings(generators=self._generators):
+            with neutral_settings(generators=self._generators):
                 return function(*args, **kwargs)
 
         return inner

@@ -20,7 +20,7 @@ CONSTANT_WIDTH = 1e-4
 
 
 @dataclass(frozen=True)
-class Reading:
+class StageResult:
     """What was measured at one stage.
 
     Attributes:
@@ -61,22 +61,22 @@ class Reading:
         }
 
 
-def ok(stage: Stage, text: str, expected: str = "", **measured: Any) -> Reading:
+def ok(stage: Stage, text: str, expected: str = "", **measured: Any) -> StageResult:
     """Return the reading of a right stage."""
-    return Reading(stage, "ok", text, None, measured, expected)
+    return StageResult(stage, "ok", text, None, measured, expected)
 
 
-def wrong(stage: Stage, cause: str | None, text: str, expected: str = "", fix: str = "", **measured: Any) -> Reading:
+def wrong(stage: Stage, cause: str | None, text: str, expected: str = "", fix: str = "", **measured: Any) -> StageResult:
     """Return the reading of a wrong stage."""
-    return Reading(stage, "wrong", text, cause, measured, expected, fix)
+    return StageResult(stage, "wrong", text, cause, measured, expected, fix)
 
 
-def unmeasured(stage: Stage, text: str) -> Reading:
+def unmeasured(stage: Stage, text: str) -> StageResult:
     """Return the reading of a stage that could not be measured."""
-    return Reading(stage, "unmeasured", text)
+    return StageResult(stage, "unmeasured", text)
 
 
-def accept(reading: Reading) -> Reading:
+def accept(reading: StageResult) -> StageResult:
     """Return the reading of a deviation that the caller accepts as right."""
     return ok(reading.stage, f"{reading.text} (accepted)", reading.expected, **reading.measured)
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import Batch, describe_data
 from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.limit import choose_images, describe_sample, in_class_order, known_labels, sample_warnings
 from robustbench_fgsm.data.sample_request import SampleRequest
-from robustbench_fgsm.data.sampling import choose_images, describe_sample, in_class_order, known_labels, sample_warnings
 from robustbench_fgsm.data.subset import dataset_labels
 from robustbench_fgsm.data.torch_dataset import TorchImageSource
 from robustbench_fgsm.errors import SettingError
