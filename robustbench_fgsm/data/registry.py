@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # a list of sources needs no PyTorch
 DEFAULT_ROOT = Path("data")
 ARRAY_OPTIONS = ("layout", "images_key", "labels_key", "shape")
 """Fields of `DataOptions` about arrays and tables, which other sources do not read."""
+SPLIT_PREFERENCE = ("test", "validation", "val", "train")
+"""Splits to evaluate on if none is named: the first that the data have."""
+
 NUMBERED_CLASS_MAP = "numbers"
 """In place of a class map: the data's class names are the model's own indices."""
 

@@ -23,7 +23,13 @@ from robustbench_fgsm.attack.gradient import (
     predicted_labels,
 )
 from robustbench_fgsm.attack.losses import Loss, binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy
-from robustbench_fgsm.attack.network_call import call_network, network_device, network_dtypes, uses_batch_statistics
+from robustbench_fgsm.attack.network_call import (
+    call_network,
+    check_has_weights,
+    network_device,
+    network_dtypes,
+    uses_batch_statistics,
+)
 from robustbench_fgsm.attack.normalisation import normalisation_warnings
 from robustbench_fgsm.attack.outputs import Column, OutputReader, kind_of_outputs, lie_in_unit_interval, predict_noise
 from robustbench_fgsm.errors import ModelError, warn_user
@@ -463,6 +469,7 @@ def build_classifier(
     file_sha256: hash of the file, if the file holds the architecture too. has_variants, task: as in TorchClassifier. Raises
     ModelError as `wrap`.
     """
+    check_has_weights(network)
     num_classes = check_integer("num_classes", num_classes, NUM_CLASSES_REMEDY, least=2)
     names = check_class_names(classes, num_classes)
     mean, std = (tuple(map(_shorten_float, statistic.reshape(-1).tolist())) for statistic in (network.mean, network.std))

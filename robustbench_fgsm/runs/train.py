@@ -18,7 +18,7 @@ from robustbench_fgsm.data.load import as_dataset
 from robustbench_fgsm.data.match_model import as_classifier, match_to_classifier
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, join_world
 from robustbench_fgsm.engine.progress_bar import ProgressSetting, as_function, with_progress_bar
-from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.files.atomic_files import write_bytes, write_json
 from robustbench_fgsm.files.regular_files import is_present, read_bytes
 from robustbench_fgsm.global_settings import neutral_settings
@@ -222,6 +222,10 @@ def create_untrained_classifier(
 ) -> TorchClassifier:
     """Return a network with random weights, drawn from the seed, for the images; raise as `load_classifier` does."""
     shape = tuple(first_readable_batch(data, 1).images.shape[1:])
+    if not (num_classes or data.classes):
+        raise SettingError(
+            f"{data.name} must say its classes, got none: pass --num-classes N (in Python, a classifier made with num_classes=N)"
+        )
     request = ModelRequest(
         model,
         model,

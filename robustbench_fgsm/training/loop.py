@@ -124,6 +124,7 @@ def fit(
         state.best_check,
         find_catastrophic_overfitting(state.checks, classifier.num_classes) if recipe.is_online_adversarial else None,
         state.stopped,
+        tuple(setup.samples.warnings()) if world.is_main else (),
         data=describe_data(data),
         environment=describe_environment(classifier.device),
         seconds=time.perf_counter() - began,

@@ -22,6 +22,7 @@ class Training(ReportedResult, Measurement):
         best: index of the check with the kept weights; None if the last weights are kept.
         overfitting: the first sign of catastrophic overfitting, or None.
         stopped: True if early stopping ended the training.
+        data_warnings: what is wrong with the images as a sample, as sentences.
     """
 
     classifier: TorchClassifier
@@ -31,6 +32,7 @@ class Training(ReportedResult, Measurement):
     best: int | None
     overfitting: CatastrophicOverfitting | None
     stopped: bool
+    data_warnings: tuple[str, ...] = ()
 
     @property
     def model(self) -> ModelInfo:
@@ -62,9 +64,9 @@ class Training(ReportedResult, Measurement):
     def warnings(self) -> list[str]:
         """Return sentences that readers need beside the numbers."""
         if self.overfitting is None:
-            return []
+            return [*self.data_warnings]
         kept = "the weights of an earlier check are kept" if self.best is not None else "its last weights are kept"
-        return [f"catastrophic overfitting: {self.overfitting.evidence}; {kept}"]
+        return [*self.data_warnings, f"catastrophic overfitting: {self.overfitting.evidence}; {kept}"]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document `rfgsm.training/1`."""

@@ -9,7 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from robustbench_fgsm.data.content import READ_BLOCK_SIZE, hash_spans, whole_indices
 from robustbench_fgsm.data.dataset import BadSample, Batch, Dataset
+from robustbench_fgsm.data.image_hashes import UNREAD_HASH
+from robustbench_fgsm.data.limit import known_labels
 from robustbench_fgsm.data.subset import RandomAccess
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World
 from robustbench_fgsm.errors import DataError, SettingError
@@ -39,6 +42,33 @@ class TrainingSamples:
     def held_out_batch(self) -> Batch | None:
         """Return all held-out images as one batch, or None if no images are held out."""
         return None if not len(self.held_out_indices) else next(_take(self.data, self.held_out_indices, len(self.held_out_indices)))
+
+    def warnings(self) -> list[str]:
+        """Return what is wrong with the images as a sample: classes without an image, and held-out images that are trained on.
+
+        All images are read once, if some are held out, to compare their hashes; those of files are not decoded.
+        """
+        found = []
+        labels = known_labels(self.data)
+        missing = [] if labels is None else sorted({*range(len(self.data.classes))} - set(labels[self.indices].tolist()))
+        if missing:
+            remedy = "if labels count from 1, pass --labels-from 1 (in Python, load_data(..., labels_from=1))"
+            found.append(
+                f"{len(missing):,} of {len(self.data.classes):,} classes have no training image, first "
+                f"{self.data.classes[missing[0]]!r}: {remedy if missing[0] == 0 else 'add images of these classes'}"
+            )
+        if len(self.held_out_indices):
+            everything = range(len(self.data))
+            parts = hash_spans(self.data, [everything[at : at + READ_BLOCK_SIZE] for at in everything[::READ_BLOCK_SIZE]])
+            hash_by_id = {id_: value for ids, hashes in parts for id_, value in zip(ids.tolist(), hashes.tolist(), strict=True)}
+            hashes = [hash_by_id.get(id_, UNREAD_HASH) for id_ in whole_indices(self.data, everything)]
+            trained = {hashes[index] for index in self.indices} - {UNREAD_HASH}
+            if copies := sum(hashes[index] in trained for index in self.held_out_indices):
+                found.append(
+                    f"{copies:,} of {len(self.held_out_indices):,} held-out images equal a training image, so the accuracy of the "
+                    "checks is too high: remove the copies"
+                )
+        return found
 
     def epoch_batches(
         self, epoch_index: int, first_step: int, bad: set[BadSample], world: World = SINGLE_PROCESS

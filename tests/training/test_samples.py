@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
+from torch.utils.data import ConcatDataset, TensorDataset
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.dataset import BadSample
@@ -57,3 +58,26 @@ def test_images_stay_with_their_labels(images: rf.ArrayDataset) -> None:
 def test_rejects_too_few_images(images: rf.ArrayDataset) -> None:
     with pytest.raises(rf.SettingError, match="training needs images beside the 256 held out, got 256"):
         split_held_out(images, TrainingRecipe(held_out=256))
+
+
+def test_copies_of_training_images_among_the_held_out_are_counted(images: rf.ArrayDataset) -> None:
+    batch = next(images.batches(0, 40, 40))
+    assert split_held_out(images, TrainingRecipe(held_out=56)).warnings() == []
+    arrays = torch.cat([batch.images] * 2), torch.cat([batch.labels] * 2)
+    doubled = rf.ArrayDataset("d", *arrays, images.classes)
+    for data in (doubled, rf.load_data(ConcatDataset([TensorDataset(*arrays)]))):
+        samples = split_held_out(data, TrainingRecipe(held_out=16))
+        trained = {int(index) % 40 for index in samples.indices}
+        copies = sum(int(index) % 40 in trained for index in samples.held_out_indices)
+        assert copies > 8
+        assert any(f"{copies} of 16 held-out images equal a training image" in text for text in samples.warnings())
+    assert not any("held-out" in text for text in split_held_out(doubled, TrainingRecipe(held_out=0)).warnings())
+
+
+def test_classes_without_images_are_named(images: rf.ArrayDataset) -> None:
+    batch = next(images.batches(0, 256, 256))
+    names = tuple(map(str, range(11)))
+    (found,) = split_held_out(rf.ArrayDataset("d", batch.images, batch.labels + 1, names), TrainingRecipe(held_out=0)).warnings()
+    assert found.startswith("1 of 11 classes have no training image, first '0': if labels count from 1, pass --labels-from 1")
+    (found,) = split_held_out(rf.ArrayDataset("d", batch.images, batch.labels, names), TrainingRecipe(held_out=0)).warnings()
+    assert found == "1 of 11 classes have no training image, first '10': add images of these classes"

@@ -13,7 +13,7 @@ from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.dataset import ArrayDataset
 from robustbench_fgsm.data.labels import to_class_indices, to_multi_hot
 from robustbench_fgsm.data.pixels import to_sample_tensor
-from robustbench_fgsm.data.registry import DataOptions
+from robustbench_fgsm.data.registry import SPLIT_PREFERENCE, DataOptions
 from robustbench_fgsm.errors import DataError, RfgsmError, SettingError, did_you_mean, first_line
 
 ARRAY_KEYS = (("images", "labels"), ("x", "y"), ("data", "target"), ("data", "labels"), ("image", "label"), ("features", "labels"))
@@ -52,7 +52,7 @@ def find_array_keys(shapes: Mapping[str, object], options: DataOptions, data_nam
         known = f"choose from {', '.join(splits)}" if splits else "leave it out"
         raise SettingError(f"{data_name} must have arrays x_{split} and y_{split}, got {', '.join(shapes)}: {known}")
     pairs: list[tuple[str, str]] = [*ARRAY_KEYS] if split is None else []
-    pairs += [(f"x_{part}", f"y_{part}") for part in ([split] if split else ["test", *splits])]
+    pairs += [(f"x_{part}", f"y_{part}") for part in ([split] if split else [*SPLIT_PREFERENCE, *splits])]
     for pair in pairs:
         images, labels = (key or own.get(usual) for key, usual in zip(named, pair, strict=True))
         if images is not None and labels is not None and images != labels:

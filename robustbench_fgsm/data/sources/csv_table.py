@@ -146,7 +146,10 @@ def _find_columns(rows: Sequence[Sequence[str]], file: Path, options: DataOption
         raise DataError(f"csv {file} must have a label and features in each line, got {rows[0][0]!r:.60}: separate them by commas")
     below = next((row for row in rows[1:] if len(row) == count), None)
     numbers = [_is_number(cell) for cell in rows[0]]
-    is_header = not any(numbers) or (below is not None and any(map(_is_named_number, rows[0], below)))
+    counts_columns = count > 2 and [cell.strip() for cell in rows[0]] in (
+        [*map(str, range(first, first + count))] for first in (0, 1)
+    )
+    is_header = counts_columns or not any(numbers) or (below is not None and any(map(_is_named_number, rows[0], below)))
     names = tuple(cell.strip() for cell in rows[0]) if is_header else ()
     values = [row for row in rows[bool(names) :] if len(row) == count]
     key = options.labels_key
@@ -178,7 +181,8 @@ def _find_label(names: tuple[str, ...], values: Sequence[Sequence[str]], count: 
     if named or len(text) == 1:
         return (named or text)[0]
     whole = [place for place in (0, count - 1) if all(row[place].strip().isdecimal() for row in values)]
-    if not names and (len(whole) == 1 or (0 in whole and _is_square(count - 1))):
+    first_varies = len({row[0] for row in values}) > 1 or len({row[-1] for row in values}) == 1  # else it may be a pixel of an edge
+    if not names and (len(whole) == 1 or (0 in whole and first_varies and _is_square(count - 1))):
         return whole[0]
     found = ", ".join(names[:8]) + ("" if count <= 8 else ", ...") if names else f"{count} columns without names"
     raise DataError(

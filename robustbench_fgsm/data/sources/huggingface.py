@@ -13,7 +13,7 @@ from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.decoding import UnreadableError
 from robustbench_fgsm.data.images import ImageDataset
 from robustbench_fgsm.data.labels import UNLABELLED, to_class_index, to_class_indices
-from robustbench_fgsm.data.registry import DataOptions
+from robustbench_fgsm.data.registry import SPLIT_PREFERENCE, DataOptions
 from robustbench_fgsm.data.sources.image_files import read_image_file
 from robustbench_fgsm.errors import DataError, UnsafeError, describe_error, did_you_mean, first_line
 from robustbench_fgsm.files.regular_files import is_directory, is_file, is_present, read_text
@@ -25,8 +25,6 @@ MAX_CARD_BYTES = 2**22
 
 END_OF_STREAM = b"\xff\xff\xff\xff" + bytes(4)
 """Last bytes of a stream of Arrow."""
-
-SPLIT_PREFERENCE = ("test", "validation", "val", "train")
 
 
 class TableImageSource:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,12 @@ from torchvision import datasets
 from robustbench_fgsm.data.class_names import numbered_class_names
 from robustbench_fgsm.data.dataset import ArrayDataset, Dataset
 from robustbench_fgsm.data.images import ImageDataset
+from robustbench_fgsm.data.labels import to_class_indices
 from robustbench_fgsm.data.registry import DATA_SOURCES, DataOptions
+from robustbench_fgsm.data.sources.arrays import reading
 from robustbench_fgsm.data.sources.image_files import FileImageSource
 from robustbench_fgsm.errors import DataError, first_line
+from robustbench_fgsm.files.regular_files import is_directory, open_to_read
 
 TRAIN_FLAG_SPLITS: Mapping[str, Mapping[str, Any]] = {"test": {"train": False}, "train": {"train": True}}
 
@@ -57,8 +62,8 @@ def load_array_dataset(name: str, options: DataOptions) -> ArrayDataset:
     images = torch.as_tensor(np.asarray(dataset.data))
     if images.ndim == 4 and images.shape[-1] == 3:
         images = images.permute(0, 3, 1, 2)
-    labels = torch.as_tensor(np.asarray(dataset.targets if hasattr(dataset, "targets") else dataset.labels))
-    return ArrayDataset(name, images, labels.to(torch.int64), TORCHVISION_DATASETS[name].class_names(dataset))
+    labels = to_class_indices(dataset.targets if hasattr(dataset, "targets") else dataset.labels, name).indices
+    return ArrayDataset(name, images, labels, TORCHVISION_DATASETS[name].class_names(dataset))
 
 
 def load_file_dataset(name: str, options: DataOptions) -> ImageDataset:
@@ -72,14 +77,34 @@ def load_file_dataset(name: str, options: DataOptions) -> ImageDataset:
 def _open_dataset(name: str, options: DataOptions) -> Any:
     info = TORCHVISION_DATASETS[name]
     arguments = info.splits[options.choose_split(name, tuple(info.splits))]
+    constructor = info.constructor
+    if isinstance(constructor, type) and issubclass(constructor, datasets.MNIST):
+        constructor = _without_processed_files(constructor)
+        _check_idx_files(options.root / _path_in_root(name) / "raw")
     try:
-        return info.constructor(str(options.root), download=options.download, **arguments)
+        return constructor(str(options.root), download=options.download, **arguments)
     except Exception as error:  # the readers of torchvision assert, index and unpickle
         expected = f"must be in {options.root}, where torchvision keeps it as {_path_in_root(name)}"
         remedy = "pass --download, or --data-root DIR"
         if options.download:
             remedy = "check the network, and that the directory can be written"
         raise DataError(f"{name} {expected}, got {first_line(error)}: {remedy}") from error
+
+
+def _without_processed_files(kind: type[datasets.MNIST]) -> type[datasets.MNIST]:
+    """Return the data set without the .pt files of old versions of torchvision, which would take the place of its own files."""
+    return type(kind.__name__, (kind,), {"_check_legacy_exist": lambda _: False})
+
+
+def _check_idx_files(directory: Path) -> None:
+    """Raise DataError unless the files of MNIST have the bytes that their headers declare; torchvision reads them whole."""
+    for file in sorted(directory.glob("t*-ubyte")) if is_directory(directory) else ():
+        with reading(f"mnist {file}", "be a file of MNIST"), open_to_read(file, follow_links=True) as stream:
+            header, size = stream.read(16), stream.seek(0, os.SEEK_END)
+            axes = header[3] if len(header) >= 4 else 0
+            declared = 4 * (axes + 1) + math.prod(int.from_bytes(header[4 * axis : 4 * axis + 4]) for axis in range(1, axes + 1))
+            if axes not in (1, 3) or declared != size:
+                raise DataError(f"{file} must have the {declared:,} bytes that its header declares, got {size:,}: fetch it again")
 
 
 def _path_in_root(name: str) -> str:

@@ -19,6 +19,8 @@ def test_names_of_arrays() -> None:
 
     assert found("labels", "images", "x", "y") == ("images", "labels")
     assert found("x_train", "y_train", "x_test", "y_test") == ("x_test", "y_test")
+    assert found("x_train", "y_train", "x_val", "y_val") == ("x_val", "y_val")
+    assert found("x_train", "y_train") == ("x_train", "y_train")
     assert found("X", "y") == ("X", "y")
     assert found("a", "b", images_key="b", labels_key="a") == ("b", "a")
     assert found("x", "fine", "coarse", labels_key="fine") == ("x", "fine")

@@ -92,6 +92,28 @@ def test_refuses_other_tables(tmp_path: Path, text: str, message: str) -> None:
         rf.load_data(written(tmp_path, text))
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_header_of_column_numbers_is_no_sample(tmp_path: Path, first: int) -> None:
+    header = ",".join(str(first + place) for place in range(65))
+    spec = written(tmp_path, f"{header}\n{lines(np.column_stack([LABELS, PIXELS]))}")
+    with pytest.raises(DataError, match=r"must have a column of labels .*: pass --labels-key NAME"):
+        rf.load_data(spec)
+    batch = next(iter(rf.load_data(spec, labels_key=str(first))))
+    assert (len(batch.labels), batch.labels.tolist()) == (30, LABELS.tolist())
+
+
+def test_a_constant_column_is_not_guessed_to_be_the_label(tmp_path: Path) -> None:
+    pixels = np.where(np.arange(64) % 8, PIXELS, 0)  # a dark edge
+    spec = written(tmp_path, lines(np.column_stack([pixels, LABELS])))
+    with pytest.raises(DataError, match=r"got 65 columns without names: pass --labels-key NAME"):
+        rf.load_data(spec)
+    assert next(iter(rf.load_data(spec, labels_key="-1"))).labels.tolist() == LABELS.tolist()
+    assert (
+        next(iter(rf.load_data(written(tmp_path, lines(np.column_stack([LABELS, pixels[:, ::-1]])))))).labels.tolist()
+        == LABELS.tolist()
+    )
+
+
 @pytest.mark.parametrize("name", ["pixel{}", "px_{}", "{}"])
 def test_pixels_stand_in_the_order_of_their_numbers(tmp_path: Path, name: str) -> None:
     def read(places: list[str]) -> rf.Dataset:

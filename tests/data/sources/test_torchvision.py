@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import struct
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from torchvision import datasets
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.sources.torchvision import TORCHVISION_DATASETS
-from robustbench_fgsm.errors import DataError, SettingError
+from robustbench_fgsm.errors import DataError, RfgsmError, SettingError
 
 N = 12
 RANDOM = np.random.default_rng(0)
@@ -61,6 +62,41 @@ def test_fashion_mnist_training_split(tmp_path: Path) -> None:
     train = rf.load_data("fashion-mnist", split="train", root=tmp_path)
     assert len(train) == N
     assert train.classes == rf.load_data("fashion-mnist").classes
+
+
+@pytest.mark.parametrize("change", ["cut", "header of more", "header of axes", "empty", "1 TB"])
+@pytest.mark.parametrize("content", ["images-idx3", "labels-idx1"])
+def test_files_of_mnist_have_the_bytes_that_they_declare(tmp_path: Path, content: str, change: str) -> None:
+    write_mnist(tmp_path, "MNIST")
+    file = tmp_path / f"MNIST/raw/t10k-{content}-ubyte"
+    whole = file.read_bytes()
+    if change == "1 TB":
+        os.truncate(file, 2**40)  # a sparse file, of which every byte would be read
+    else:
+        new = {"cut": whole[:-1], "header of more": whole[:4] + b"\xff" + whole[5:], "header of axes": b"\0\0\x08\xff" + whole[4:]}
+        file.write_bytes(new.get(change, b""))
+    with pytest.raises(DataError, match=r"must have the [\d,]+ bytes that its header declares, got [\d,]+: fetch it again"):
+        rf.load_data("mnist", root=tmp_path)
+    file.write_bytes(whole)
+    assert len(rf.load_data("mnist", root=tmp_path)) == N
+
+
+def test_a_pipe_in_place_of_a_file_of_mnist(tmp_path: Path) -> None:
+    write_mnist(tmp_path, "MNIST")
+    file = tmp_path / "MNIST/raw/t10k-images-idx3-ubyte"
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(RfgsmError, match="t10k-images-idx3-ubyte"):
+        rf.load_data("mnist", root=tmp_path)
+
+
+def test_processed_files_do_not_take_the_place_of_mnist(tmp_path: Path) -> None:
+    write_mnist(tmp_path, "MNIST")
+    place = tmp_path / "MNIST/processed"
+    place.mkdir()
+    for name in ("test.pt", "training.pt"):
+        torch.save((torch.zeros(5, 28, 28, dtype=torch.uint8), torch.full((5,), 3.7)), place / name)
+    assert torch.equal(read("mnist", tmp_path).labels, torch.from_numpy(LABELS))
 
 
 def digest(file: Path) -> str:

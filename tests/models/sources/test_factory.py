@@ -39,6 +39,12 @@ def needs():
 
 def nothing():
     return nn.Flatten()
+
+def lazy():
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+
+def meta():
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10, device="meta"))
 """
 
 
@@ -91,6 +97,8 @@ def test_an_art_estimator(file: Path) -> None:
         ("{}:nosuch", "must be a function of"),
         ("{}:number", "must return a module or a classifier made by wrap, got int"),
         ("{}:nothing", "pass --num-classes"),
+        ("{}:lazy", "must have all weights, got '.*' empty: run the model on a batch"),
+        ("{}:meta", "must have all weights"),
         ("nosuch.py:module", "does not exist"),
         ("nosuchpackage.models:make", "there is no module nosuchpackage"),
         ("json:nosuch", "must be a function of json"),
