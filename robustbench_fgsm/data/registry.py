@@ -192,12 +192,16 @@ REMEDY_BY_SUFFIX = {
 """What to do with a file that no source reads as it is, by the end of its name."""
 
 
+def _is_data_source(name: str) -> bool:
+    return name in DATA_SOURCES.built_in or name in data_sources()  # which imports other packages
+
+
 def add_source_of_path(spec: str) -> str:
     """Return the spec of a bare path, such as `npz:digits.npz` of `digits.npz`; any other spec as it is.
 
     A directory is `folder:`, or `hf-data:` if `datasets` saved it. Raises DataError for a path that no source reads.
     """
-    if spec.partition(":")[0] in data_sources():
+    if _is_data_source(spec.partition(":")[0]):
         return spec
     path = expand_home(spec)
     if path.suffix.lower() in SOURCE_BY_SUFFIX:
@@ -236,7 +240,7 @@ def find_data_source(spec: str) -> tuple[RegistryEntry, str]:
     name, _, argument = add_source_of_path(spec).partition(":")
     if name != "wds":  # which reads object storage
         refuse_address(spec, "data", "hf-data", DataError)
-    entry = DATA_SOURCES.find(name, data_sources())
+    entry = DATA_SOURCES.find(name, DATA_SOURCES.built_in if name in DATA_SOURCES.built_in else data_sources())
     argument = ",".join(str(expand_home(part)) if part.startswith("~") else part for part in argument.split(","))
     if (":" in entry.example) != bool(argument):
         raise DataError(f"data of this kind are named {entry.example}, got {spec!r}: see `rfgsm list data`")

@@ -143,3 +143,11 @@ def test_missing_places(tmp_path: Path, place: str) -> None:
     done = bash(f"rfgsm {plot}", **dict.fromkeys(names, place))
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr  # Matplotlib may say that it keeps its cache elsewhere
+
+
+def test_the_last_collection_of_garbage_is_left_out() -> None:
+    """It looks at each object that PyTorch has imported."""
+    count = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0))"
+    run = "import sys; sys.argv = ['rfgsm', '--version']; from robustbench_fgsm.cli.program import run_program; run_program()"
+    done = subprocess.run([sys.executable, "-c", f"{count}; {run}"], capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    assert done.stdout.splitlines()[-1] == "True"

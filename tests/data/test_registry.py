@@ -82,6 +82,12 @@ def test_rejects_an_unsuitable_entry_point(monkeypatch: pytest.MonkeyPatch) -> N
         data_sources()
 
 
+def test_a_built_in_source_needs_no_other_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entry points are neither searched nor imported, which may fail."""
+    monkeypatch.setattr("robustbench_fgsm.registry.entry_points", lambda group: pytest.fail(f"looked for {group}"))
+    assert find_data_source("fashion-mnist")[0].name == "fashion-mnist"
+
+
 def test_names_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = replace(DATA_SOURCES.built_in["hf-data"], package="no-such-package")
     monkeypatch.setitem(DATA_SOURCES.built_in, "hf-data", missing)
