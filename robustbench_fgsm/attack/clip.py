@@ -98,10 +98,12 @@ def rows_of(values: Tensor, rows: Tensor, ndim: int) -> Tensor:
 def project(offset: Tensor, epsilon: Tensor, norm: float, scale: Tensor | None = None) -> Tensor:
     """Return the offset (N, ...) clipped to the budget under L-infinity, or scaled into the ball under another norm.
 
+    Under L-infinity, the offset is clipped in place.
+
     scale: broadcasts to the offset, which the norm divides by it. None stands for 1. The offset is 0 if its scale is 0.
     """
     if norm == math.inf or offset.numel() == 0:
-        return offset.clamp(*_symmetric_bounds(epsilon if scale is None else epsilon * scale))
+        return offset.clamp_(*_symmetric_bounds(epsilon if scale is None else epsilon * scale))
     flat = (offset if scale is None else torch.where(scale > 0, offset / scale, 0)).flatten(1)
     largest = flat.abs().amax(1, keepdim=True)
     length = largest * (flat / torch.where(largest > 0, largest, 1)).abs().pow(norm).sum(1, keepdim=True).pow(1 / norm)

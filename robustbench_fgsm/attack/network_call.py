@@ -37,11 +37,13 @@ def network_device(network: nn.Module) -> torch.device:
 def call_network(network: Callable[[Tensor], Any], x: Tensor) -> Any:
     """Return the outputs of a network for a copy of the images x, in the precision that the network takes.
 
+    A network whose attribute `copies_images` is true makes this copy itself.
+
     The images are passed in their own precision first. If the network refuses it, they are cast to a precision of the network's
     parameters, and gradients flow back through the cast. A network that casts inside therefore gets the images as they are.
     """
     try:
-        return network(x.clone())
+        return network(x if getattr(network, "copies_images", False) is True else x.clone())
     except (RuntimeError, TypeError, ValueError) as error:
         if LONE_IMAGE_MESSAGE in str(error):
             raise ModelError(

@@ -99,7 +99,7 @@ class PlannedAttack:
             outputs, decided_again, audit = predict_guarded(planned, guard, attacked, spec)
             self.decided_again, self.audit = self.decided_again + decided_again, self.audit + audit
         everything = (attacked.gradient_step.outputs, *outputs[:MAX_BUDGETS])
-        margins = torch.stack([measure_margins(one) for one in everything], 1) if planned.keeps_margins else None
+        margins = measure_margins(torch.stack(everything, 1)) if planned.keeps_margins else None
         return PendingOutcomes.start(attacked, [decide(planned.classifier, one) for one in outputs], distances, margins)
 
 

@@ -79,11 +79,11 @@ class RoundingGuard:
 
 
 def measure_margins(outputs: Tensor) -> Tensor:
-    """Return distances (N, 2) float64 of the largest output (N, K) from the second: in its units, and as a share of the largest.
+    """Return distances (..., 2) float64 of the largest output (..., K) from the second: in its units, and as a share of it.
 
     The largest output of the second distance is the one with the largest magnitude. A distance without a second output is infinite.
     """
-    if outputs.shape[1] < 2:
-        return outputs.new_full((len(outputs), 2), math.inf, dtype=torch.float64)
-    first, second = outputs.topk(2, 1).values.double().unbind(1)
-    return torch.stack([first - second, (first - second) / outputs.abs().amax(1)], 1)
+    if outputs.shape[-1] < 2:
+        return outputs.new_full((*outputs.shape[:-1], 2), math.inf, dtype=torch.float64)
+    first, second = outputs.topk(2, -1).values.double().unbind(-1)
+    return torch.stack([first - second, (first - second) / outputs.abs().amax(-1)], -1)

@@ -157,6 +157,8 @@ class PixelSpaceNetwork(nn.Module):
 
     mean: Tensor
     std: Tensor
+    copies_images = True
+    """The network behind the normalisation gets a new tensor."""
 
     def __init__(
         self,

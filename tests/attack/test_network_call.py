@@ -287,3 +287,19 @@ def test_one_image_alone_under_batch_statistics() -> None:
         rf.fgsm(BatchStatistics(), torch.rand(1, 1, 4, 4))
     with pytest.raises(ModelError, match="two images at least"):
         rf.wrap(BatchStatistics(), 3).predict(torch.rand(1, 1, 4, 4))
+
+
+def test_images_are_copied_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A classifier's own network copies them; any other network gets a copy, which it may change."""
+    x, copies, clone = torch.rand(2, 1, 4, 4), list[torch.Size](), Tensor.clone
+    before, changing = x.clone(), rf.wrap(ChangesItsInput(), 3).network
+
+    def counting(tensor: Tensor) -> Tensor:
+        copies.append(tensor.shape)
+        return clone(tensor)
+
+    monkeypatch.setattr(Tensor, "clone", counting)
+    call_network(changing, x)
+    assert copies.count(x.shape) == 1
+    call_network(ChangesItsInput(), x)
+    assert torch.equal(x, before)

@@ -126,6 +126,7 @@ def test_risk_depends_on_margin_and_size() -> None:
 def test_margins() -> None:
     outputs = torch.tensor([[1.0, 3.0, -4.0], [1.0, 1.0, 0.0]])
     assert measure_margins(outputs).tolist() == [[2.0, 0.5], [0.0, 0.0]]
+    assert torch.equal(measure_margins(torch.stack([outputs, -outputs], 1))[:, 0], measure_margins(outputs))
     assert measure_margins(torch.ones(1, 1)).tolist() == [[torch.inf, torch.inf]]
 
 
