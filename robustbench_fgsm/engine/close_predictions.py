@@ -16,6 +16,7 @@ from torch import Tensor
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
+from robustbench_fgsm.engine.outputs_on_noise import OutputsOnNoise
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.engine.rounding_guard import RoundingGuard
 from robustbench_fgsm.global_generators import preserve_generators
@@ -109,17 +110,19 @@ def mark_close(outcomes: BatchOutcomes, guard: RoundingGuard | None) -> BatchOut
 class RecordList:
     """Store of the pieces of a run in main memory, in which close predictions are marked when the records are read.
 
-    So a run whose records nobody reads measures no rounding.
+    So a run whose records nobody reads measures no rounding, and does not run the network on noise.
     """
 
     kept: list[PieceRecord] = field(default_factory=list)
-    measure_rounding: Callable[[], RoundingGuard | None] | None = None
-    """Returns the bounds; None once the kept records are marked. It holds the classifier until then."""
+    measure: Callable[[], tuple[RoundingGuard | None, OutputsOnNoise | None]] | None = None
+    """Returns the bounds and the outputs on noise; None once the kept records are marked. It holds the classifier until then."""
+    outputs_on_noise: OutputsOnNoise | None = None
+    """Outputs of the network on noise, once the records are read; see `outputs_on_noise`."""
 
     def records(self) -> Iterator[PieceRecord]:
         """Yield the pieces that are finished."""
-        if self.kept and self.measure_rounding is not None:
-            guard, self.measure_rounding = self.measure_rounding(), None
+        if self.kept and self.measure is not None:
+            (guard, self.outputs_on_noise), self.measure = self.measure(), None
             self.kept = [replace(one, outcomes=tuple(mark_close(found, guard) for found in one.outcomes)) for one in self.kept]
         yield from list(self.kept)
 
@@ -133,4 +136,4 @@ class RecordList:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"kept": list(self.records()), "measure_rounding": None}
+        return vars(self) | {"kept": list(self.records())}

@@ -16,6 +16,7 @@ from robustbench_fgsm.data.match_model import as_classifier_and_data, match_to_c
 from robustbench_fgsm.engine.choose_plan import choose_plan
 from robustbench_fgsm.engine.close_predictions import TRIAL_IMAGES, RecordList, measure_rounding
 from robustbench_fgsm.engine.environment import describe_environment
+from robustbench_fgsm.engine.outputs_on_noise import outputs_on_noise
 from robustbench_fgsm.engine.plan import Plan, PlannedClassifier, apply_plan, check_optimize_level
 from robustbench_fgsm.engine.preflight import check_single_epsilon, preflight_all
 from robustbench_fgsm.engine.progress import Progress as Progress
@@ -272,7 +273,8 @@ def _attack_all(planned: PlannedClassifier, data: Dataset, specs: Sequence[Attac
         batch = first_readable_batch(data, TRIAL_IMAGES)
         measure = partial(measure_rounding, planned.plain_classifier, batch, len(data), specs[0], data.classes)
         if isinstance(store, RecordList):
-            store.measure_rounding, rounding = measure, None
+            network, rounding = planned.plain_classifier, None
+            store.measure = lambda: (measure(), outputs_on_noise(network, lambda: batch))
         else:
             rounding = world.broadcast(measure() if world.is_main else None)
         planned = replace(planned, rounding=rounding, keeps_margins=isinstance(store, RecordList) or rounding is not None)

@@ -88,7 +88,7 @@ def replace_outputs(settings: Mapping[str, Any], recorded: Mapping[str, Any]) ->
     """
     changed: dict[str, Any] = copy.deepcopy(dict(settings))
     for ours, theirs in zip(_models_of(changed), _models_of(recorded), strict=False):
-        if OUTPUTS_ON_NOISE in ours and OUTPUTS_ON_NOISE not in theirs:  # an evaluation that was saved, or an older version
+        if OUTPUTS_ON_NOISE in ours and OUTPUTS_ON_NOISE not in theirs:  # an older version
             del ours[OUTPUTS_ON_NOISE]
         elif OUTPUTS_ON_NOISE in ours and same_outputs(ours[OUTPUTS_ON_NOISE], theirs[OUTPUTS_ON_NOISE]):
             ours[OUTPUTS_ON_NOISE] = theirs[OUTPUTS_ON_NOISE]

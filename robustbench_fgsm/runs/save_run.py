@@ -20,7 +20,7 @@ from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE
 from robustbench_fgsm.runs.ledger import LedgerStore
 from robustbench_fgsm.runs.manifest import RUN_SCHEMA, EvaluationCommand
 from robustbench_fgsm.runs.record_schema import RecordSchema
-from robustbench_fgsm.runs.settings import complete_settings, device_kind, plan_settings
+from robustbench_fgsm.runs.settings import complete_settings, device_kind, name_by_outputs, plan_settings
 
 
 def save_run(result: Evaluation | Sequence[Evaluation], directory: Path | str) -> Path:
@@ -49,14 +49,16 @@ def save_run(result: Evaluation | Sequence[Evaluation], directory: Path | str) -
             "save needs what became of each image in one call of evaluate or sweep, got evaluations without: measure fewer images "
             f"or budgets, or run rfgsm {command} --out"
         )
-    place, settings = Path(directory), _settings(command, evaluations)
+    kept = list(records.records())  # which also measures the outputs on noise
+    model = name_by_outputs(evaluations[0].model.to_dict(), records.outputs_on_noise)
+    place, settings = Path(directory), _settings(command, evaluations, model)
     manifest = {"schema": RUN_SCHEMA, **settings, "asked": {}, "environment": evaluations[0].environment}
     with RunDirectory(place, manifest, files=(EXAMPLE_IMAGES_FILE,)) as run:
         if run.result is None:
             store = LedgerStore(place, RecordSchema.from_settings(run.settings))
             finished = set(store.ledger.finished_numbers.tolist())
             with closing(store):
-                for record in records.records():
+                for record in kept:
                     if record.number not in finished:
                         store.keep(_select_attacks(record, [one.attack_index for one in evaluations]))
             run.write_result(_document(command, evaluations))
@@ -69,14 +71,14 @@ def _document(command: EvaluationCommand, evaluations: Sequence[Evaluation]) -> 
     return find_epsilon_for_success(sweep_document(evaluations), None)
 
 
-def _settings(command: EvaluationCommand, evaluations: Sequence[Evaluation]) -> Document:
+def _settings(command: EvaluationCommand, evaluations: Sequence[Evaluation], model: Document) -> Document:
     """Return the settings of a run, which `EvaluationRun.settings` gives before it."""
     first = evaluations[0]
     checks = CheckOptions(0 if first.pgd_check is None else first.pgd_check.requested, first.masking_check is not None)
     device = torch.device(device_kind(str(first.environment["device"])))
     return complete_settings(
         command,
-        {"model": first.model.to_dict()},
+        {"model": model},
         first.data,
         [one.attack for one in evaluations],
         device.type,

@@ -11,14 +11,11 @@ import torch
 from robustbench_fgsm.data.content import describe_content
 from robustbench_fgsm.data.dataset import Dataset, describe_data, first_readable_batch
 from robustbench_fgsm.engine.environment import describe_software
+from robustbench_fgsm.engine.outputs_on_noise import OutputsOnNoise, outputs_on_noise
 from robustbench_fgsm.engine.plan import Plan
-from robustbench_fgsm.errors import RfgsmError
-from robustbench_fgsm.global_generators import preserve_generators
-from robustbench_fgsm.models.classifier import Classifier, move_to_classifier
+from robustbench_fgsm.models.classifier import Classifier
 from robustbench_fgsm.runs.directory import OUTPUTS_ON_NOISE, same_outputs
 from robustbench_fgsm.spec import AttackSpec
-
-NOISE_IMAGES = 16
 
 
 def run_settings(
@@ -78,28 +75,13 @@ def complete_settings(
 
 
 def describe_model(classifier: Classifier, data: Dataset) -> dict[str, Any]:
-    """Return the settings of a classifier; one that does not come from files alone is known by its outputs on noise too.
-
-    Such a network may depend on values that are neither weights nor code, such as those of a file that its code reads.
-    """
-    described = classifier.info.to_dict()
-    outputs = _outputs_on_noise(classifier, data) if classifier.info.weights == "given" else None
-    return described if outputs is None else described | {OUTPUTS_ON_NOISE: outputs}
+    """Return the settings of a classifier; one that does not come from files alone is known by its outputs on noise too."""
+    return name_by_outputs(classifier.info.to_dict(), outputs_on_noise(classifier, lambda: first_readable_batch(data, 1)))
 
 
-def _outputs_on_noise(classifier: Classifier, data: Dataset) -> list[float] | None:
-    """Return a weighted sum of the outputs for each of NOISE_IMAGES fixed images; None if the outputs vary or there are none."""
-    try:
-        shape = first_readable_batch(data, 1).images.shape[1:]
-        noise = torch.rand(NOISE_IMAGES, *shape, generator=torch.Generator().manual_seed(0))
-        low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in classifier.bounds)
-        x = move_to_classifier(low + noise * (high - low), classifier)
-        with preserve_generators([classifier.device]):
-            once, again = (classifier.predict(x).double().cpu() for _ in range(2))
-    except (RfgsmError, RuntimeError, ValueError):  # the run itself says what is wrong
-        return None
-    sums = [(outputs * torch.cos(torch.arange(1.0, outputs.shape[-1] + 1))).sum(-1).tolist() for outputs in (once, again)]
-    return sums[0] if same_outputs(*sums) else None
+def name_by_outputs(model: dict[str, Any], outputs: OutputsOnNoise | None) -> dict[str, Any]:
+    """Return the settings of a classifier with its outputs on noise, if there are any and two calls gave the same ones."""
+    return model if outputs is None or not same_outputs(*outputs) else model | {OUTPUTS_ON_NOISE: outputs[0]}
 
 
 def plan_settings(plan: Plan) -> dict[str, Any]:

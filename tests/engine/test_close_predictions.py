@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import robustbench_fgsm as rf
 from robustbench_fgsm.engine.close_predictions import TRIAL_IMAGES, RecordList, mark_close, measure_rounding
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
+from robustbench_fgsm.engine.outputs_on_noise import OutputsOnNoise
 from robustbench_fgsm.engine.plan import PLAIN_PLAN
 from robustbench_fgsm.engine.rounding_guard import RoundingGuard, measure_margins
 from robustbench_fgsm.evaluation.evaluate import run_attacks
@@ -72,21 +73,23 @@ def test_records_are_marked_when_they_are_read(read: Callable[[RecordList], obje
     """Rounding is measured once, after which the records hold no classifier."""
     calls: list[int] = []
 
-    def measure() -> RoundingGuard:
+    def measure() -> tuple[RoundingGuard, OutputsOnNoise]:
         calls.append(1)
-        return RoundingGuard(0.1, 0.0, 10, 0.0, 0.0)
+        return RoundingGuard(0.1, 0.0, 10, 0.0, 0.0), ([1.0], [1.0])
 
     close = measure_margins(torch.tensor([[0.05, 0.0]]))
-    store = RecordList(measure_rounding=measure)
+    store = RecordList(measure=measure)
     assert list(store.records()) == []
     store.keep(PieceRecord(0, (outcomes(close.expand(1, 2, 2)),)))
     assert calls == []
     for found in (read(store), read(store)):
         assert list(found) if isinstance(found, Iterator) else found
-    (record,) = pickle.loads(pickle.dumps(store)).records()
+    again = pickle.loads(pickle.dumps(store))
+    (record,) = again.records()
+    assert again.outputs_on_noise == store.outputs_on_noise == ([1.0], [1.0])
     assert record.outcomes[0].close.tolist() == [3]
     assert len(calls) == 1
-    assert store.measure_rounding is None
+    assert store.measure is None
 
 
 def test_an_ordinary_network_has_small_bounds(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.cli.main import app
 from robustbench_fgsm.evaluation import evaluate as evaluate_module
 from robustbench_fgsm.runs.directory import settings_in_manifest
+from robustbench_fgsm.runs.evaluate import evaluate_in_directory
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.ledger import Ledger
+from tests.runs.test_settings import clipped
 
 IMAGES = 300
 
@@ -95,6 +99,22 @@ def test_saving_twice_and_into_another_run(network: Any, data: Any, tmp_path: Pa
     with pytest.raises(rf.RunError, match="choose another directory"):
         rf.evaluate(network, data, "8/255").save(tmp_path / "run")
     assert outcomes(tmp_path / "run") == before
+
+
+def test_outputs_on_noise_name_a_wrapped_network(images: rf.ArrayDataset, tmp_path: Path) -> None:
+    """Two networks of equal weights and code: only a value that is neither differs."""
+    evaluations = [rf.evaluate(clipped(highest), images, 0.1) for highest in (1.0, 0.9)]
+    run = EvaluationRun("evaluate", clipped(1.0), images, (evaluations[0].attack,), evaluations[0].plan)
+    evaluate_in_directory(run, tmp_path / "written", max_example_images=0)
+    evaluations[0].save(tmp_path / "saved")
+    saved, written = (json.loads((tmp_path / name / "manifest.json").read_text())["model"] for name in ("saved", "written"))
+    assert saved == written
+    assert len(saved["outputs_on_noise"]) == 16
+    for place in ("saved", "written"):
+        with pytest.raises(rf.RunError, match=r"model\.outputs_on_noise \["):
+            evaluations[1].save(tmp_path / place)
+    copied = pickle.loads(pickle.dumps(evaluations[0]))
+    assert copied.save(tmp_path / "saved") == tmp_path / "saved"
 
 
 def test_an_interrupted_save_is_completed(network: Any, data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
