@@ -75,7 +75,7 @@ class World:
         from torch import distributed as dist
 
         found: list[Any] = [None] * self.size
-        _run_collective(lambda: dist.all_gather_object(found, value))
+        _exchange(lambda: dist.all_gather_object(found, value))
         return cast("list[Value]", found)
 
     def broadcast(self, value: Value | None) -> Value:
@@ -85,7 +85,7 @@ class World:
         from torch import distributed as dist
 
         found: list[Any] = [value]
-        _run_collective(lambda: dist.broadcast_object_list(found, 0))
+        _exchange(lambda: dist.broadcast_object_list(found, 0))
         return cast("Value", found[0])
 
     def sum(self, counts: Int64Array) -> Int64Array:
@@ -96,7 +96,7 @@ class World:
         from torch import distributed as dist
 
         total = torch.from_numpy(np.array(counts, np.int64, copy=True))
-        _run_collective(lambda: dist.all_reduce(total))
+        _exchange(lambda: dist.all_reduce(total))
         return total.numpy()
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
@@ -106,7 +106,7 @@ class World:
         from torch import distributed as dist
 
         total = values.detach().clone()
-        _run_collective(lambda: dist.all_reduce(total))
+        _exchange(lambda: dist.all_reduce(total))
         return total / self.size
 
     def run_in_rank_order(self, work: Callable[[], object], *, wanted: bool) -> None:
@@ -123,7 +123,9 @@ class World:
 
     def add_done_images(self, count: int, local_total: int) -> int:
         """Add `count` done images, and return the done images of all processes; local_total: those of this process."""
-        return int(self.store.add(DONE_KEY, count)) if self.store is not None and self.size > 1 else local_total
+        if self.store is None or self.size == 1:
+            return local_total
+        return _exchange(lambda: int(self.store.add(DONE_KEY, count)))
 
     def report_failure(self) -> bool:
         """Report that this process fails, and return whether it is the first, which prints its error."""
@@ -224,9 +226,10 @@ def leave_world() -> None:
     join_world.cache_clear()
 
 
-def _run_collective(exchange: Callable[[], Any]) -> None:
+def _exchange(exchange: Callable[[], Value]) -> Value:
+    """Return what an exchange with the other processes gives; raise IncompleteError if one of them was lost."""
     try:
-        exchange()
+        return exchange()
     except RuntimeError as error:
         raise IncompleteError(
             f"all processes must stay until the counts are summed, but one was lost ({str(error).splitlines()[0][:120]}): "

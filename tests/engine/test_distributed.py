@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported, but not said so
+from torch.distributed import DistNetworkError, TCPStore  # type: ignore[attr-defined]  # exported, but not said so
 
 from robustbench_fgsm.engine import distributed
 from robustbench_fgsm.engine.distributed import SINGLE_PROCESS, World, merge_by_number
+from robustbench_fgsm.errors import IncompleteError
 
 
 @pytest.mark.distributed
@@ -26,6 +27,19 @@ def test_restarted_processes_agree_on_a_number() -> None:
             first = pool.submit(distributed.agree_on_launch_id, clients[0], 0, 3)
             numbers.append([found.result() for found in (first, *others)])
     assert numbers == [[1, 1, 1], [2, 2, 2], [3, 3, 3]]
+
+
+def test_a_store_that_ended_is_a_lost_process() -> None:
+    """The process that holds the store may end while another one reports its progress."""
+
+    class Ended:
+        def add(self, key: str, count: int) -> int:
+            raise DistNetworkError("Connection reset by peer")
+
+    world = World(1, 2, store=Ended())
+    with pytest.raises(IncompleteError, match=r"one was lost \(Connection reset by peer\): the same command continues the run"):
+        world.add_done_images(1, 1)
+    assert not world.report_failure()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])

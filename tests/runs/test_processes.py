@@ -191,7 +191,8 @@ def test_keeps_shards_of_a_lost_process(classifier: rf.TorchClassifier, make_dat
     def save(world: World) -> None:
         def stop(done: int, total: int) -> None:
             if world.rank == 0:
-                time.sleep(1)  # until the other one is done
+                while len(list(out.glob("adversarial-*"))) < 6:  # five of the other process
+                    time.sleep(0.01)
                 os.kill(os.getpid(), signal.SIGKILL)
 
         save_attack(classifier, data, out, spec, ShardOptions(shard_size=4), RunOptions(2, "none"), stop, world)
