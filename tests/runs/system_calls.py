@@ -1,4 +1,4 @@
-"""Run a command in a process that is killed, or whose disk fails, at the N-th system call that changes a directory."""
+"""Run a command whose process is killed or interrupted, or whose disk fails, at the N-th system call that changes a directory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import builtins
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,14 +28,16 @@ FAILING_ONCE = (*FAILING, "rename", "replace", "mkdir", "open")
 DISK_ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS")
 
 CHANGING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-KILLED = 137
+KILLED = -signal.SIGKILL
+INTERRUPTIONS = {"interrupt": (signal.SIGTERM,), "interrupt-twice": (signal.SIGINT, signal.SIGTERM)}
+"""Signals that come at a call. The second one comes while the first one is handled."""
 
 
 class SystemCalls:
     """Calls that change files below a directory, counted. The call of that number is stopped.
 
-    action: `kill` before the call (or after half of a write), `kill-after` it, `full` to raise ENOSPC from then on, or one of
-        DISK_ERRORS to raise it once.
+    action: `kill` before the call (or after half of a write), `kill-after` it, one of INTERRUPTIONS, `full` to raise ENOSPC from
+        then on, or one of DISK_ERRORS to raise it once.
     """
 
     def __init__(self, directory: Path, number: int, action: str) -> None:
@@ -56,7 +59,13 @@ class SystemCalls:
         is_last = len(self.names) == self.number
         if is_last and self.action == "kill":
             half()
-            os._exit(KILLED)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if is_last and self.action in INTERRUPTIONS:
+            signals = INTERRUPTIONS[self.action]
+            signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+            for one in signals:
+                os.kill(os.getpid(), one)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         is_full = self.action == "full" and 0 < self.number <= len(self.names) and name in FAILING
         if is_full or (is_last and self.action in DISK_ERRORS):
             code = errno.ENOSPC if is_full else getattr(errno, self.action)
@@ -65,7 +74,7 @@ class SystemCalls:
             return call()
         finally:
             if is_last and self.action == "kill-after":
-                os._exit(KILLED)
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def install(self) -> None:
         """Replace the functions of `os`, the files of `open`, and the function that writes safetensors files."""
@@ -126,6 +135,7 @@ def run_counted(words: list[str], directory: Path, printed: Path, number: int = 
             for descriptor, suffix in ((1, ".out"), (2, ".err")):
                 os.dup2(os.open(f"{printed}{suffix}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
             sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # also if pytest works in the background
             calls = SystemCalls(directory, number, action)
             calls.install()
             try:

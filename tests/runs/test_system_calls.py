@@ -1,4 +1,4 @@
-"""A kill or an error of the disk at each system call: the continued run equals the undisturbed one, and nothing is left behind."""
+"""A kill, signal or disk error at each system call: the continued run equals the undisturbed one, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from robustbench_fgsm.cli.main import main
-from tests.runs.system_calls import DISK_ERRORS, FAILING, FAILING_ONCE, KILLED, NAMES, run_counted
+from tests.runs.system_calls import DISK_ERRORS, FAILING, FAILING_ONCE, INTERRUPTIONS, KILLED, NAMES, run_counted
 
 SMALL = "--limit 40 --batch-size 16 --quiet --json --model mlp300"
 COMMANDS = {
@@ -54,8 +54,10 @@ SAMPLE = [
     *((command, "kill") for command in COMMANDS if command not in UNDISTURBED),
     *((command, "full") for command in ("attack", "transfer", "train", "pages")),
     *((command, "error") for command in COMMANDS),
+    *((command, "interrupt") for command in ("evaluate", "sweep", "train", "verify", "benchmark", "gate", "report", "export")),
+    *((command, "interrupt-twice") for command in ("attack", "transfer", "compare", "pages")),
 ]
-ALL = [(command, action) for command in COMMANDS for action in ("kill", "kill-after", "full", "error")]
+ALL = [(command, action) for command in COMMANDS for action in ("kill", "kill-after", "full", "error", *INTERRUPTIONS)]
 
 
 @pytest.fixture(autouse=True)
@@ -110,16 +112,18 @@ def disturb(command: str, place: Path, number: int, action: str, expected: dict[
     out, printed = place / "disturbed", place / "printed"
     words = shlex.split(command.replace("{}", str(out)))
     shutil.rmtree(out, ignore_errors=True)
-    is_kill = action.startswith("kill")
+    is_kill, is_interrupted = action.startswith("kill"), action in INTERRUPTIONS
     code, _ = run_counted(words, out, printed, number, DISK_ERRORS[number % len(DISK_ERRORS)] if action == "error" else action)
     err = Path(f"{printed}.err").read_text()
-    if (code, err.count("\n")) != ((KILLED, 0) if is_kill else (5, 1)):
+    if (code, err.count("\n")) != ((KILLED, 0) if is_kill else (130, 1) if is_interrupted else (5, 1)):
         return f"exit {code}: {err[-300:]}"
-    if not is_kill and not (str(out) in err and "choose another" in err):
+    if is_interrupted and not err.startswith("rfgsm: interrupted"):
+        return f"no interruption: {err}"
+    if not (is_kill or is_interrupted or (str(out) in err and "choose another" in err)):
         return f"no place and remedy: {err}"
     if partial := [name for name in final_files(out) if not is_whole(out / name, expected.get(str(name)))]:
         return f"partial {partial}"
-    if not is_kill and (left := [file.name for file in out.rglob(".*.????????")]):
+    if not (is_kill or is_interrupted) and (left := [file.name for file in out.rglob(".*.????????")]):
         return f"left {left}"
     code, _ = run_counted(words, out, printed)
     if code:
