@@ -81,7 +81,9 @@ def test_guard_keeps_the_counts_of_none(
     assert document["audit"] == safe[0].audit.to_dict()
     monkeypatch.setattr(RoundingGuard, "at_risk", lambda guard, outputs: torch.zeros(len(outputs), dtype=torch.bool))
     monkeypatch.setattr(RoundingGuard, "draw_audit", lambda guard, ids, seed: torch.zeros(len(ids), dtype=torch.bool))
-    assert integers(run_attacks(rounding, data, attacks, RunOptions(SIZE, "safe"))) != integers(none)
+    unguarded = run_attacks(rounding, data, attacks, RunOptions(SIZE, "safe"))
+    assert all(found.plan.guarded for found in unguarded), unguarded[0].plan.reason
+    assert integers(unguarded) != integers(none)
 
 
 def test_audit_finds_what_the_trial_missed(rounding: Rounding, data: rf.ArrayDataset) -> None:

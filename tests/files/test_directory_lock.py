@@ -6,12 +6,13 @@ import errno
 import fcntl
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from robustbench_fgsm.errors import ResourceError
-from robustbench_fgsm.files.directory_lock import LOCK_FILE, is_locked, lock_directory
+from robustbench_fgsm.files.directory_lock import LOCK_FILE, WAIT_INTERVAL, is_locked, lock_directory
 
 
 def test_makes_and_locks_a_directory(tmp_path: Path) -> None:
@@ -74,13 +75,19 @@ def test_a_question_takes_no_lock(tmp_path: Path) -> None:
     assert asked
 
 
-def test_waits_for_another_process(tmp_path: Path) -> None:
-    held = lock_directory(tmp_path)
-    held.__enter__()
-    threading.Timer(0.2, lambda: held.__exit__(None, None, None)).start()
-    began = time.monotonic()
-    with lock_directory(tmp_path, wait=30):
-        assert time.monotonic() - began > 0.1
+def test_waits_for_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    with ExitStack() as held:
+        held.enter_context(lock_directory(tmp_path))
+
+        def release_at_the_third(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                held.close()
+
+        monkeypatch.setattr(time, "sleep", release_at_the_third)
+        with lock_directory(tmp_path, wait=600):
+            assert pauses == [WAIT_INTERVAL] * 3
 
 
 def test_does_not_cut_off_the_lock_file(tmp_path: Path) -> None:

@@ -166,21 +166,20 @@ def stubborn(*_: object) -> None:
 
 
 def test_stops_at_the_time_limit(batch_norm_call: AttackCall) -> None:
-    began = time.monotonic()
     observed = observe_call(
         candidate_from_callable(candidate_that(stubborn)), batch_norm_call, batch_norm_call.model, batch_norm_call.x.clone(), 0.2
     )
-    assert observed.failure == "takes longer than 0.2 s"
-    assert time.monotonic() - began < 10
+    assert observed.failure == "takes longer than 0.2 s"  # the candidate never ends by itself
 
 
 def test_outer_time_limit_holds() -> None:
     def inner_first() -> None:
         with enforce_time_limit(10):
             pass
-        time.sleep(10)
+        while True:
+            time.sleep(0.01)
 
-    with enforce_time_limit(0.3), pytest.raises(TimeLimitError):
+    with pytest.raises(TimeLimitError), enforce_time_limit(0.3):
         inner_first()
 
 
