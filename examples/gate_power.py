@@ -28,7 +28,7 @@ from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.options import AttackOptions, DistanceOptions
 from robustbench_fgsm.runs.lock_file import read_lock, write_lock
 from robustbench_fgsm.runs.measure_lock import measure_lock
-from robustbench_fgsm.runs.pair_locks import pair_lock_distances, pair_locks
+from robustbench_fgsm.runs.pair_outcomes import pair_outcome_distances, pair_outcomes
 from robustbench_fgsm.runs.robustness_lock import RobustnessLock
 from robustbench_fgsm.stats.distance import PairedDistances
 from robustbench_fgsm.stats.paired import drop_p_values
@@ -127,8 +127,8 @@ class Images:
 
 def gated_pair(run: RobustnessLock, baseline: RobustnessLock) -> tuple[Images, Images]:
     """Return the images of two networks as their gate pairs them: along stable gradients if either exceeds 1 % saturation."""
-    _, stable = pair_locks(run, baseline)
-    ((_, pairs),) = pair_lock_distances(run, baseline, stable=stable)
+    _, stable = pair_outcomes(run, baseline)
+    ((_, pairs),) = pair_outcome_distances(run, baseline, stable=stable)
     right = (lock.attacks[0].outcomes(stable=stable)[1] for lock in (run, baseline))
     first, second = map(Images, (pairs.run, pairs.baseline), right)
     return first, second

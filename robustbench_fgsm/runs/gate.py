@@ -13,10 +13,10 @@ from robustbench_fgsm.evaluation.document import Document, complete_document
 from robustbench_fgsm.evaluation.result_protocol import Result
 from robustbench_fgsm.options import check_share
 from robustbench_fgsm.runs.lock_file import is_lock_file, read_lock
-from robustbench_fgsm.runs.pair_locks import pair_lock_distances, pair_locks
-from robustbench_fgsm.runs.paired import PairedRunCounts, pair_run_distances, pair_runs
+from robustbench_fgsm.runs.pair_outcomes import pair_outcome_distances, pair_outcomes
+from robustbench_fgsm.runs.paired import PairedRunCounts
 from robustbench_fgsm.runs.read import SavedRun, read_saved_run
-from robustbench_fgsm.runs.robustness_lock import RobustnessLock, lock_run
+from robustbench_fgsm.runs.robustness_lock import RobustnessLock, lock_run, outcomes_of_run
 from robustbench_fgsm.spec import parse_epsilon
 from robustbench_fgsm.stats.distance import PairedDistances
 from robustbench_fgsm.stats.paired import (
@@ -236,8 +236,6 @@ def gate(
     began = time.perf_counter()
     allowed = check_gate_settings(max_drop, alpha, on, max_decrease)
     sides, (found, stable), distances = pair_sides(run, baseline)
-    if not found[0].n:
-        raise SettingError("run and baseline must hold images, got none that could be read: check the data")
     if on != "accuracy" and not distances:
         raise RunError(
             f"run and baseline must both have distances up to the same epsilon, got {' and '.join(map(_largest_text, sides))}: "
@@ -288,12 +286,12 @@ def pair_sides(
     """Return excerpts, counts and distances of two run directories, or of two sides of which one is a lock at least."""
     if not (isinstance(run, RobustnessLock) or isinstance(baseline, RobustnessLock) or is_lock_file(run) or is_lock_file(baseline)):
         now, then = read_saved_run(run), read_saved_run(baseline)
-        counts, stable = pair_runs(now, then)
-        return (_manifest_excerpt(now), _manifest_excerpt(then)), (counts, stable), pair_run_distances(now, then, stable=stable)
-    ours, theirs = map(_as_lock, (run, baseline))
-    counts, stable = pair_locks(ours, theirs)
-    distances = pair_lock_distances(ours, theirs, stable=stable)
-    return (_lock_excerpt(ours), _lock_excerpt(theirs)), (counts, stable), distances
+        ours, theirs = outcomes_of_run(now), outcomes_of_run(then)
+        excerpts, (counts, stable) = (_manifest_excerpt(now), _manifest_excerpt(then)), pair_outcomes(ours, theirs, with_ties=False)
+    else:
+        ours, theirs = map(_as_lock, (run, baseline))
+        excerpts, (counts, stable) = (_lock_excerpt(ours), _lock_excerpt(theirs)), pair_outcomes(ours, theirs)
+    return excerpts, (counts, stable), pair_outcome_distances(ours, theirs, stable=stable)
 
 
 def _as_lock(side: Path | str | RobustnessLock) -> RobustnessLock:

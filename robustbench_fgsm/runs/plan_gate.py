@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from robustbench_fgsm.engine.environment import describe_software
-from robustbench_fgsm.errors import EXIT_SUCCESS, RunError, SettingError
+from robustbench_fgsm.errors import EXIT_SUCCESS, SettingError
 from robustbench_fgsm.evaluation.document import Document, complete_document
 from robustbench_fgsm.evaluation.result_protocol import Result
 from robustbench_fgsm.options import check_share
@@ -158,8 +158,6 @@ def plan_gate(
     allowed = check_gate_settings(max_drop, alpha, on, max_decrease)
     sizes = _parse_drops(drops, max_drop)
     sides, (found, stable), distances = pair_sides(run, run if baseline is None else baseline)
-    if not found[0].n:
-        raise RunError("a pilot must hold images, got none that could be read: check the data")
     share = alpha / 2 if on == "both" else alpha
     level = share / len(found)
     places = sum(1 + len(np.unique(pairs.labels)) for _, pairs in distances)

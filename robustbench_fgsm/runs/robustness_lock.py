@@ -126,14 +126,20 @@ def lock_run(run: SavedRun) -> RobustnessLock:
 
     Raises:
         RunError: the run is not finished, or has several labels for each image.
+        DataError: no image of the run could be read.
         InvalidRunError: the numbers of the run must not be used.
     """
+    found = outcomes_of_run(run)
+    if reasons := (run.result or {})["invalid_reasons"]:
+        raise InvalidRunError(f"a lock must come from a valid run, got {found.path}, whose {reasons[0]}")
+    return found
+
+
+def outcomes_of_run(run: SavedRun) -> RobustnessLock:
+    """Return the outcomes of a finished run, also if its numbers must not be used; raise RunError or DataError as `lock_run`."""
     check_finished(run)
-    reasons = (run.result or {})["invalid_reasons"]
-    place, document = run.manifest.directory, run.manifest.document
-    if reasons:
-        raise InvalidRunError(f"a lock must come from a valid run, got {place}, whose {reasons[0]}")
-    return lock_records(run.records(), document | {"path": str(place)}, run.manifest.specs)
+    settings = run.manifest.document | {"path": str(run.manifest.directory)}
+    return lock_records(run.records(), settings, run.manifest.specs)
 
 
 def lock_records(records: Iterable[PieceRecord], settings: Document, specs: Sequence[AttackSpec]) -> RobustnessLock:
@@ -147,7 +153,7 @@ def lock_records(records: Iterable[PieceRecord], settings: Document, specs: Sequ
     check_one_class(settings, settings["path"])
     records = [record for record in records if len(record)]
     if not records:
-        raise DataError(f"a lock must hold images, got none that could be read in {settings['data']['spec']}: check the data")
+        raise DataError(f"a run must hold images, got none that could be read in {settings['data']['spec']}: check the data")
     outcomes = [BatchOutcomes.concatenate([record.outcomes[attack] for record in records]) for attack in range(len(specs))]
     ids, labels = outcomes[0].ids, outcomes[0].labels
     hashes = np.concatenate([np.empty(0, np.int64), *(record.hashes for record in records if record.hashes is not None)])
@@ -165,7 +171,7 @@ def lock_records(records: Iterable[PieceRecord], settings: Document, specs: Sequ
         _class_digests(labels, hashes, len(whole["classes"])),
         _hash(ids),
         saturated,
-        {name: str(settings[name]).partition("+")[0] for name in ("package", "torch")},  # without the build
+        {name: str(settings.get(name, "unknown")).partition("+")[0] for name in ("package", "torch")},  # without the build
         tuple(_lock_attack(found.at(order), spec, ordinary=ordinary) for found, spec in zip(outcomes, specs, strict=True)),
         find_repeats(labels, hashes, ids),
     )

@@ -89,14 +89,6 @@ class PairedDistances:
         return PairedDistances(self.labels[rows], self.run[rows], self.baseline[rows], self.max_epsilon)
 
 
-def pair_distances(run: ImageDistances, baseline: ImageDistances) -> PairedDistances:
-    """Return the distances of two runs, image by image; raise ValueError unless ids, labels and largest budget are equal."""
-    for name in ("ids", "labels", "max_epsilon"):
-        if not np.array_equal(getattr(run, name), getattr(baseline, name)):
-            raise ValueError(f"{name} of the distances differ")
-    return PairedDistances(run.labels, run.positions, baseline.positions, run.max_epsilon)
-
-
 @dataclass(frozen=True)
 class DistanceCounts:
     """Numbers of images (K, 515) of each class at each position of the scale; counts of disjoint images add.

@@ -22,7 +22,7 @@ from robustbench_fgsm.engine.rounding_guard import RoundingGuard, measure_margin
 from robustbench_fgsm.evaluation.evaluate import run_attacks
 from robustbench_fgsm.options import AttackOptions, RunOptions
 from robustbench_fgsm.runs.measure_lock import measure_lock
-from robustbench_fgsm.runs.pair_locks import pair_locks
+from robustbench_fgsm.runs.pair_outcomes import pair_outcomes
 from robustbench_fgsm.runs.robustness_lock import RobustnessLock
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.tally import MAX_BUDGETS, BatchOutcomes
@@ -156,7 +156,7 @@ def test_marked_images_are_ties_up_to_1_per_cent(machines: list[RobustnessLock])
     for other in others:
         few = [replace(side, labels=np.resize(side.labels, side.n)) for side in (first, other)]
         assert all(side.has_ties == (side.close <= 0.01 * side.n) for side in few)
-        pairs, _ = pair_locks(other, first)
+        pairs, _ = pair_outcomes(other, first)
         if first.has_ties and other.has_ties:
             assert all((at.lost, at.gained) == (0, 0) for at in pairs)
 

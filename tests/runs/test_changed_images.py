@@ -245,9 +245,7 @@ def test_gate_pairs_equal_images_alone(network: rf.TorchClassifier, source: Any,
     assert rf.gate(tmp_path / "one", tmp_path / "two").passed
     images[CHANGED] = 255 - images[CHANGED]
     run(source(tmp_path, images), tmp_path / "three")
-    with pytest.raises(
-        rf.RunError, match=r"the same images, got others with the same labels, first the one of id (50|96): measure"
-    ):
+    with pytest.raises(rf.RunError, match=r"run and baseline must be on the same images, got .* classes"):
         rf.gate(tmp_path / "three", tmp_path / "one")
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import robustbench_fgsm as rf
 from robustbench_fgsm.options import AttackOptions
 from robustbench_fgsm.runs.measure_lock import measure_lock
-from robustbench_fgsm.runs.pair_locks import pair_locks
+from robustbench_fgsm.runs.pair_outcomes import pair_outcomes
 
 
 def test_counts_are_those_of_evaluate(classifier: rf.TorchClassifier, data: rf.ArrayDataset) -> None:
@@ -32,7 +32,7 @@ def test_bare_modules_loaders_and_tensors_are_the_same(classifier: rf.TorchClass
     forms = [(whole.images, whole.labels), pairs, DataLoader(pairs, 7, shuffle=True)]
     locks = [measure_lock(classifier.network, form, AttackOptions(0.2))[0] for form in forms]
     for lock in locks[1:]:
-        found, _ = pair_locks(lock, locks[0])
+        found, _ = pair_outcomes(lock, locks[0])
         assert all((at.lost, at.gained) == (0, 0) for at in found)
 
 

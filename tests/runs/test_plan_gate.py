@@ -15,9 +15,10 @@ from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.evaluation_run import EvaluationRun
-from robustbench_fgsm.runs.paired import read_image_distances
 from robustbench_fgsm.runs.read import read_saved_run
+from robustbench_fgsm.runs.robustness_lock import outcomes_of_run
 from robustbench_fgsm.spec import AttackSpec
+from robustbench_fgsm.stats.distance import distance_levels
 from robustbench_fgsm.stats.paired import drop_p_values
 
 N = 300
@@ -95,9 +96,9 @@ def test_the_images_needed_show_the_drop(pilots: Path) -> None:
 
 def test_a_shift_lowers_the_accuracy_by_the_drop(pilots: Path) -> None:
     plan = rf.plan_gate(pilots / "900", drops=(0.05, 0.1))
-    measured = read_image_distances(read_saved_run(pilots / "900"), stable=plan.stable)
-    assert measured is not None
-    distances = measured.values
+    positions = outcomes_of_run(read_saved_run(pilots / "900")).attacks[0].positions(stable=plan.stable)
+    assert positions is not None
+    distances = distance_levels(0.5)[positions].astype(np.float32)
     for budget in plan.budgets:
         for drop, shift in zip(plan.drops, budget.shifts, strict=True):
             assert shift is not None

@@ -15,9 +15,9 @@ from robustbench_fgsm.stats.distance import (
     UNKNOWN,
     DistanceCounts,
     ImageDistances,
+    PairedDistances,
     distance_levels,
     image_distances,
-    pair_distances,
     quantiles,
 )
 from robustbench_fgsm.stats.tally import BatchOutcomes, Int64Array
@@ -112,15 +112,9 @@ def test_image_distances_are_sorted_by_id() -> None:
     assert len(image_distances([], 0.5)) == 0
 
 
-def test_pairs_need_equal_images_and_scales() -> None:
-    found = pair_distances(images([1, 2], [3, 4]), images([1, 2], [5, 6]))
-    assert found.run.tolist() == [3, 4]
-    assert found.baseline.tolist() == [5, 6]
-    assert len(found.of_class(1).run) == 0
-    with pytest.raises(ValueError, match="ids"):
-        pair_distances(images([1, 2], [3, 4]), images([1, 3], [5, 6]))
-    with pytest.raises(ValueError, match="max_epsilon"):
-        pair_distances(images([1], [3]), images([1], [3], max_epsilon=0.25))
+def test_pairs_of_a_class() -> None:
+    found = PairedDistances(np.array([0, 1]), np.array([3, 4]), np.array([5, 6]), 0.5).of_class(1)
+    assert (found.run.tolist(), found.baseline.tolist()) == ([4], [6])
 
 
 @pytest.mark.parametrize(

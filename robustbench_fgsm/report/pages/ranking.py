@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from robustbench_fgsm.errors import FileError, RunError
+from robustbench_fgsm.errors import DataError, FileError, RunError
 from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.attacks_in_runs import ReportedAttack
 from robustbench_fgsm.report.loaded_run import LoadedRun
 from robustbench_fgsm.report.tables.text import epsilon_text
-from robustbench_fgsm.runs.paired import PairedRunCounts, pair_runs
-from robustbench_fgsm.runs.read import SavedRun, read_saved_run
+from robustbench_fgsm.runs.pair_outcomes import pair_outcomes
+from robustbench_fgsm.runs.paired import PairedRunCounts
+from robustbench_fgsm.runs.read import read_saved_run
+from robustbench_fgsm.runs.robustness_lock import RobustnessLock, outcomes_of_run
 from robustbench_fgsm.stats.paired import drop_lower_bounds, drop_upper_bounds
 
 TAIL_PROBABILITY = 0.025
@@ -104,8 +106,8 @@ def paired_differences(runs: Sequence[LoadedRun]) -> tuple[list[dict[str, Any]],
     first = runs[0]
     for place, run in enumerate(runs[1:], 1):
         try:
-            rows, stable = pair_runs(_require_saved_run(run), _require_saved_run(first))
-        except (FileError, RunError) as error:
+            rows, stable = pair_outcomes(_require_outcomes(run), _require_outcomes(first), with_ties=False)
+        except (DataError, FileError, RunError) as error:
             reasons.append(f"{run.name} is not paired with {first.name}: {error}")
         else:
             shared = {"run": place, "gradient": "stable" if stable else "ordinary"}
@@ -113,10 +115,10 @@ def paired_differences(runs: Sequence[LoadedRun]) -> tuple[list[dict[str, Any]],
     return found, reasons
 
 
-def _require_saved_run(run: LoadedRun) -> SavedRun:
+def _require_outcomes(run: LoadedRun) -> RobustnessLock:
     if run.directory is None:
         raise RunError(f"run must stand in a directory that --out made, got {run.name} without one: keep it with --out")
-    return read_saved_run(run.directory)
+    return outcomes_of_run(read_saved_run(run.directory))
 
 
 def _differences_by_epsilon(rows: Sequence[PairedRunCounts]) -> Iterator[dict[str, Any]]:

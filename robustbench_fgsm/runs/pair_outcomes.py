@@ -1,4 +1,4 @@
-"""Pair two locks over equal images: which images one predicts correctly and the other does not."""
+"""Pair the outcomes of two runs over equal images: which images one predicts correctly and the other does not."""
 
 from __future__ import annotations
 
@@ -16,17 +16,25 @@ from robustbench_fgsm.runs.paired import (
 from robustbench_fgsm.runs.robustness_lock import RobustnessLock, digest_size
 from robustbench_fgsm.stats.distance import PairedDistances
 
-REMEDY = "measure on the data of the lock, or write a new lock"
+REMEDY = "measure both on the same data"
 NAMED_CLASSES = 3
 """Classes with other images that an error names."""
 
 
-def pair_locks(run: RobustnessLock, baseline: RobustnessLock) -> tuple[list[PairedRunCounts], bool]:
-    """Return the counts as `pair_runs` does, and True if saturated images count with their stable gradients.
+def pair_outcomes(run: RobustnessLock, baseline: RobustnessLock, *, with_ties: bool = True) -> tuple[list[PairedRunCounts], bool]:
+    """Return the counts of two runs, paired image by image, and True if saturated images count with their stable gradients.
 
-    A prediction that rests on rounding in either lock is a tie: the image counts as unchanged. Images that repeat another one do
-    not count. Locks are equal in the order of
-    their images, because the order depends on the images alone. Raises RunError unless attacks, classes and images are equal.
+    Counts come before the attack (once), then for each attack and budget: all images first, then each class that has images.
+    Images that repeat another one of their class do not count. Stable gradients count if more than 1 % of the images of either
+    run are saturated. The order of the images depends on the images alone, so it is equal on both sides.
+
+    Args:
+        run: outcomes of the run.
+        baseline: outcomes of the baseline.
+        with_ties: a prediction that rounding could change on either side is a tie: the image counts as unchanged.
+
+    Raises:
+        RunError: attacks, classes or images differ.
     """
     check_same_images(run, baseline)
     check_same_settings(run, baseline)
@@ -41,7 +49,7 @@ def pair_locks(run: RobustnessLock, baseline: RobustnessLock) -> tuple[list[Pair
     counts = np.zeros((len(run.attacks), len(run.attacks[0].right), 4, classes), np.int64)
     for attack, (mine, other) in enumerate(zip(run.attacks, baseline.attacks, strict=True)):
         now, then = mine.outcomes(stable=stable), other.outcomes(stable=stable)
-        ties = (mine.close & run.has_ties) | (other.close & baseline.has_ties)
+        ties = ((mine.close & run.has_ties) | (other.close & baseline.has_ties)) & with_ties
         for kind, chosen in enumerate((then, then & ~now & ~ties, now & ~then & ~ties, ties & (now != then))):
             for budget, flags in enumerate(chosen[:, kept]):
                 counts[attack, budget, kind] = np.bincount(labels[flags], minlength=classes)
@@ -54,8 +62,8 @@ def repeated_images(run: RobustnessLock, baseline: RobustnessLock) -> Flags:
     return np.logical_or(*(none if side.repeats is None else side.repeats for side in (run, baseline)))
 
 
-def pair_lock_distances(run: RobustnessLock, baseline: RobustnessLock, *, stable: bool) -> list[tuple[str, PairedDistances]]:
-    """Return rule and distances of each attack of two locks that `pair_locks` paired; none unless both have equal budgets."""
+def pair_outcome_distances(run: RobustnessLock, baseline: RobustnessLock, *, stable: bool) -> list[tuple[str, PairedDistances]]:
+    """Return rule and distances of each attack of two runs that `pair_outcomes` paired; none unless both have equal budgets."""
     found = []
     for mine, other in zip(run.attacks, baseline.attacks, strict=True):
         now, then, largest = mine.positions(stable=stable), other.positions(stable=stable), mine.spec.max_epsilon

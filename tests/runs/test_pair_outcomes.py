@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.runs.pair_locks import pair_locks
+from robustbench_fgsm.runs.pair_outcomes import pair_outcomes
 from robustbench_fgsm.runs.robustness_lock import RobustnessLock
 from robustbench_fgsm.spec import AttackSpec
 from tests.runs.locks import locked, measured, outcomes, shuffled
@@ -20,13 +20,13 @@ NOW = locked(outcomes(RIGHT, [[1], [1], [1], [1], [2], [0]]))
 
 
 def counts(now: RobustnessLock, then: RobustnessLock) -> list[tuple[int | None, int, int, int, int, int]]:
-    pairs, _ = pair_locks(now, then)
+    pairs, _ = pair_outcomes(now, then)
     return [(at.label, at.n, at.baseline_correct, at.lost, at.gained, at.ties) for at in pairs if at.epsilon]
 
 
 def test_counts_what_was_lost_and_gained() -> None:
     assert counts(NOW, THEN) == [(None, 6, 4, 2, 1, 0), (0, 2, 2, 2, 0, 0), (1, 2, 2, 0, 0, 0), (2, 2, 0, 0, 1, 0)]
-    clean = [at for at in pair_locks(NOW, THEN)[0] if at.epsilon is None]
+    clean = [at for at in pair_outcomes(NOW, THEN)[0] if at.epsilon is None]
     assert [(at.n, at.lost, at.gained, at.baseline_correct) for at in clean] == [(6, 0, 0, 6), *[(2, 0, 0, 2)] * 3]
 
 
@@ -42,7 +42,7 @@ def test_copies_count_once(known: str) -> None:
     now = four(NOW, [[1], [1], [1], [1], [2], [0]], says=known != "baseline")
     then = four(THEN, [[0], [0], [1], [1], [0], [0]], says=known != "run")
     assert counts(now, then) == counts(NOW, THEN)
-    assert [at.repeats for at in pair_locks(now, then)[0] if at.epsilon] == [18, 6, 6, 6]
+    assert [at.repeats for at in pair_outcomes(now, then)[0] if at.epsilon] == [18, 6, 6, 6]
 
 
 @pytest.mark.parametrize("side", ["run", "baseline"])
@@ -68,7 +68,7 @@ def test_saturated_images_count_with_exact_gradients() -> None:
     masked = outcomes(
         RIGHT, [[label] for label in RIGHT], saturated=saturated, after_stable=np.array([[1], [0], [1], [1], [2], [2]])
     )
-    pairs, stable = pair_locks(locked(masked), locked(outcomes(RIGHT, [[label] for label in RIGHT])))
+    pairs, stable = pair_outcomes(locked(masked), locked(outcomes(RIGHT, [[label] for label in RIGHT])))
     assert stable
     assert [at.lost for at in pairs if at.epsilon] == [1, 1, 0, 0]
 
@@ -83,7 +83,7 @@ def test_order_batch_size_and_layout_change_nothing(
         measured(model, shuffled(data), batch_size=11),
         measured(model.channels_last(16), shuffled(data), batch_size=16),
     ):
-        pairs, _ = pair_locks(other, lock)
+        pairs, _ = pair_outcomes(other, lock)
         assert all((at.lost, at.gained) == (0, 0) for at in pairs)
         assert [at.correct for at in pairs] == [at.baseline_correct for at in pairs]
 
@@ -112,13 +112,13 @@ def images(lock: RobustnessLock, **changes: object) -> RobustnessLock:
 )
 def test_differences_are_named(now: RobustnessLock, message: str) -> None:
     with pytest.raises(rf.RunError, match=message):
-        pair_locks(now, THEN)
+        pair_outcomes(now, THEN)
 
 
 def test_random_starts_need_the_same_order() -> None:
     drawn = AttackSpec((8 / 255,), restarts=2)
     then, same = (locked(outcomes(RIGHT, [[0]] * 6), drawn) for _ in range(2))
-    assert pair_locks(same, then)
+    assert pair_outcomes(same, then)
     moved = locked(outcomes(RIGHT, [[0]] * 6), drawn, hashes=[1, 0, 2, 3, 4, 5])
     with pytest.raises(rf.RunError, match="same order for random targets or random starts"):
-        pair_locks(moved, then)
+        pair_outcomes(moved, then)
