@@ -117,16 +117,14 @@ def half_range_epsilon(spec: AttackSpec, num_values: int) -> float:
         return bounds.width / 2 * (1.0 if spec.norm == math.inf else num_values ** (1 / spec.norm))
     shape = values_shape(spec.epsilon_scale or 1.0) or values_shape(bounds.lower)
     repeats = num_values / math.prod(shape)  # one number may stand for several pixels
-    scaled = map_values(_half_range_in_scale, bounds.widths, spec.epsilon_scale or 1.0)
+    scaled = map_values(
+        lambda width, scale: width / 2 / scale if scale else math.inf if width else 0.0, bounds.widths, spec.epsilon_scale or 1.0
+    )
     largest = max(iter_values(scaled))
     if spec.norm == math.inf or not 0 < largest < math.inf:
         return largest
     length: float = repeats * sum((one / largest) ** spec.norm for one in iter_values(scaled))
     return largest * math.pow(length, 1 / spec.norm)
-
-
-def _half_range_in_scale(width: float, scale: float) -> float:
-    return width / 2 / scale if scale else (math.inf if width else 0.0)
 
 
 def _run_all_attacks(

@@ -177,6 +177,7 @@ class Gate(Result):
 
     def to_dict(self) -> Document:
         """Return the document of schema `rfgsm.gate/1`."""
+        classes = self.run["data"]["classes"]
         own = {
             "verdict": "passed" if self.passed else "failed",
             "run": {key: self.run[key] for key in ("path", "model")},
@@ -194,11 +195,11 @@ class Gate(Result):
             "gradient": "stable" if self.stable else "ordinary",
             "ties": max(drop.pairs.ties for drop in self.drops),
             "improved": bool(self.improved),
-            "drops": [_drop_to_dict(drop, self.run["data"]["classes"]) for drop in self.drops],
+            "drops": [_drop_to_dict(drop, classes) for drop in self.drops],
             "on": self.on,
             "max_decrease": self.max_decrease,
             "distance_test": DISTANCE_TEST_DESCRIPTION if self.decreases else None,
-            "decreases": [_decrease_to_dict(test, self.run["data"]["classes"]) for test in self.decreases],
+            "decreases": [asdict(test) | {"name": None if test.label is None else classes[test.label]} for test in self.decreases],
             "moved": [asdict(moved) for moved in self.moved],
         }
         reasons, warnings = self.invalid_reasons, self.warnings
@@ -321,10 +322,6 @@ def _manifest_excerpt(run: SavedRun) -> Document:
     manifest = run.manifest.document
     own = {key: manifest[key] for key in ("model", "data", "attacks")}
     return {"path": str(run.manifest.directory), **own, "invalid_reasons": (run.result or {})["invalid_reasons"]}
-
-
-def _decrease_to_dict(test: DecreaseTest, classes: Sequence[str]) -> Document:
-    return asdict(test) | {"name": None if test.label is None else classes[test.label]}
 
 
 def _drop_to_dict(drop: DropTest, classes: Sequence[str]) -> Document:

@@ -51,7 +51,8 @@ def build_evaluations_page(runs: Sequence[LoadedRun], *, max_image_bytes: int = 
         "subjects": [_attack_to_dict(subject) for subject in found],
         "gallery": pictures,
     }
-    first, chosen = found[0], _default_place(found[0])
+    first = found[0]
+    chosen = select_epsilon([at["epsilon"] for at in first.evaluation["epsilons"]], None)
     at = first.evaluation["epsilons"][chosen]
     key = f"0/{chosen}/ordinary"
     budgets = max(len(subject.evaluation["epsilons"]) for subject in found)
@@ -96,10 +97,6 @@ class TileGroup:
 
 
 Group = TypeVar("Group", TileGroup, Ranking)
-
-
-def _default_place(subject: ReportedAttack) -> int:
-    return select_epsilon([at["epsilon"] for at in subject.evaluation["epsilons"]], None)
 
 
 def _chosen_first(groups: list[Group], key: str) -> list[Group]:

@@ -8,6 +8,7 @@ import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,27 +94,10 @@ def _write_safetensors(file: Path, shard: AdversarialShard) -> None:
     write_safetensors(file, {"images": shard.images.contiguous(), **columns})
 
 
-def _safetensors_columns(file: Path) -> ShardColumns:
-    return {name: column.numpy() for name, column in read_safetensors(file, without="images").items()}
-
-
-def _safetensors_images(file: Path) -> Tensor:
-    images: Tensor = read_safetensors(file)["images"]
-    return images
-
-
 def _write_npz(file: Path, shard: AdversarialShard) -> None:
     arrays: dict[str, Any] = {"images": shard.images.numpy(), **shard.record.to_columns()}
     with create_file(file) as stream:
         np.savez(stream, **arrays)
-
-
-def _npz_columns(file: Path) -> ShardColumns:
-    return read_npz(file, without="images")
-
-
-def _npz_images(file: Path) -> Tensor:
-    return torch.from_numpy(read_npz(file)["images"])
 
 
 def _write_png(directory: Path, shard: AdversarialShard) -> None:
@@ -178,8 +162,17 @@ def _find_listed_damage(directory: Path) -> list[Mismatch]:
 
 
 SHARD_FORMATS = {
-    "safetensors": ShardFormat(".safetensors", "", False, _write_safetensors, _safetensors_columns, _safetensors_images),
-    "npz": ShardFormat(".npz", "", False, _write_npz, _npz_columns, _npz_images),
+    "safetensors": ShardFormat(
+        ".safetensors",
+        "",
+        False,
+        _write_safetensors,
+        partial(read_safetensors, without="images", framework="np"),
+        lambda file: read_safetensors(file)["images"],
+    ),
+    "npz": ShardFormat(
+        ".npz", "", False, _write_npz, partial(read_npz, without="images"), lambda file: torch.from_numpy(read_npz(file)["images"])
+    ),
     "png": ShardFormat("", INDEX_FILE, True, _write_png, _png_columns, _png_images),
 }
 """Formats by their names in `--format`."""
