@@ -33,7 +33,7 @@ SUMMARY_MODULES = {
 }
 """Module of `report.documents` whose `summarize` takes a document of each schema; imported when it is used."""
 
-CSV_MODULES = {"rfgsm.evaluation/1": "evaluation_csv", "rfgsm.sweep/1": "evaluation_csv", "rfgsm.transfer/1": "transfer_csv"}
+CSV_MODULES = {"rfgsm.evaluation/1": "evaluation_csv", "rfgsm.sweep/1": "evaluation_csv", "rfgsm.transfer/1": "transfer"}
 """Module of `report.documents` for each schema that has CSV files of its own."""
 
 

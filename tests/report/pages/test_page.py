@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import html
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 
+import robustbench_fgsm as rf
 from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.report.figures.gallery import draw_run
 from robustbench_fgsm.report.loaded_run import LoadedRun
-from robustbench_fgsm.report.pages.page import build_page
+from robustbench_fgsm.report.pages.page import build_page, build_training_page, build_transfer_page, build_verification_page
+from robustbench_fgsm.report.summarize import summarize
 from tests.report.pages.test_evaluations import Elements, embedded
-from tests.report.runs import crossed, run, taught
+from tests.report.runs import HOSTILE, crossed, run, taught
+from tests.report.verifications import THRESHOLD, verification
 
 
 @pytest.mark.parametrize("make", [crossed, taught])
@@ -65,3 +72,92 @@ def test_no_held_out_images_no_curves() -> None:
     text = build_page([run(document)])
     assert "No images were held out" in text
     assert 'id="curves"' not in text
+
+
+def test_rows_remedies_and_verdict() -> None:
+    text = build_verification_page(run(verification(direction=THRESHOLD)))
+    assert '<p class="notice bad">WRONG: direction; 8 of 9 stages are right.</p>' in text
+    assert '<td class="bad">WRONG</td>' in text
+    assert "<td>gradient-threshold</td><td>take gradient.sign() without a threshold</td>" in text
+    assert 'src="data:image/png;base64,' in text
+
+
+def test_right_candidate_has_no_red() -> None:
+    notes = [{"cause": "graph-attached", "evidence": "it requires a gradient", "remedy": "detach it"}]
+    text = build_verification_page(run(verification(harmless=notes)))
+    assert '<p class="notice good">RIGHT for images in [0, 1]' in text
+    assert "<li>graph-attached: <bdi>it requires a gradient</bdi></li>" in text
+    assert 'class="bad"' not in text
+
+
+def test_limitations_are_listed() -> None:
+    limits = [{"text": "no grey images", "remedy": "pass --image-shape 3x32x32"}]
+    text = build_verification_page(run(verification(limitations=limits, verdict="incomplete", exit_code=1)))
+    assert "<li><bdi>no grey images</bdi>: pass --image-shape 3x32x32</li>" in text
+
+
+def test_verification_page_is_complete_and_deterministic() -> None:
+    document = verification(direction=THRESHOLD)
+    document["candidate"]["name"] = HOSTILE
+    text = build_verification_page(run(document))
+    assert text == build_verification_page(run(document))
+    assert embedded(text)["document"] == document
+    sources = [tags["src"] or "" for _, tags in Elements(text).found if "src" in tags]
+    assert all(source.startswith("data:") for source in sources)
+
+
+def test_command_repeats_it() -> None:
+    assert "rfgsm verify mine.py:fgsm --style plain --strict" in build_verification_page(run(verification(strict=True)))
+
+
+def test_overfitting_and_kept_weights_are_named() -> None:
+    text = build_training_page(run(taught()))
+    assert "Catastrophic overfitting in epoch 2, quarter 1." in text
+    assert "Kept: the weights of epoch 1, quarter 4, the best accuracy under PGD-10." in text
+    assert "The best of many checks on 40 held-out images flatters" in text
+
+
+def test_few_held_out_images_warn() -> None:
+    assert "only 40 held-out images: intervals are wide" in build_training_page(run(taught()))
+
+
+def test_each_model_has_its_roles() -> None:
+    document = crossed()
+    assert build_transfer_page(run(document)).count("<td>source, target</td>") == len(document["models"])
+
+
+def test_shows_common_success_only_if_counted() -> None:
+    document = crossed()
+    assert ">success at all<" in build_transfer_page(run(document))
+    for cell in document["cells"]:
+        for at in cell["epsilons"]:
+            at["common_success_rate"] = None
+    assert ">success at all<" not in build_transfer_page(run(document))
+
+
+@pytest.fixture(scope="module")
+def gates(rivals: list[LoadedRun]) -> dict[str, dict[str, Any]]:
+    """The documents of a gate that passes and of one that fails."""
+    better, worse = (run.directory for run in (rivals[0], rivals[2]))
+    assert better is not None
+    assert worse is not None
+    documents = [json.loads(json.dumps(found.to_dict())) for found in (rf.gate(better, worse), rf.gate(worse, better))]
+    return {document["verdict"]: document for document in documents}
+
+
+@pytest.mark.parametrize(("verdict", "tone"), [("passed", "good"), ("failed", "bad")])
+def test_a_gate_has_its_verdict_and_its_tables(gates: dict[str, dict[str, Any]], verdict: str, tone: str) -> None:
+    document = gates[verdict]
+    text = build_page([run(document, "gate")])
+    summary = summarize(document)
+    assert f'{tone}">{html.escape(summary.verdict)}' in text
+    assert embedded(text)["document"] == document
+    for sheet in summary.sheets:
+        assert text.count(html.escape(sheet.title)) >= 1
+    assert text == build_page([run(document, "gate")])
+
+
+def test_names_stay_text(gates: dict[str, dict[str, Any]]) -> None:
+    document = json.loads(json.dumps(gates["passed"]))
+    document["run"]["model"]["spec"] = HOSTILE
+    assert HOSTILE not in build_page([run(document, HOSTILE)])
