@@ -249,7 +249,7 @@ class ReloadOptions:
 class TransferOptions:
     """Rates of a transfer beside those of each pair of models."""
 
-    common: Annotated[bool, Option("Also success over the images that all models had right.")] = False
+    common: Annotated[bool, Option("Also success over the images that all models classify correctly.")] = False
     per_class: Annotated[bool, Option("Also each pair class by class.")] = False
 
 

@@ -23,7 +23,7 @@ WRITTEN_LOCKS = pytest.StashKey[set[str]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that writes locks instead of judging models."""
     group = parser.getgroup("rfgsm", "robustness of classifiers")
-    group.addoption("--rfgsm-update", action="store_true", help="write each robustness.lock anew instead of judging by it")
+    group.addoption("--rfgsm-update", action="store_true", help="write each robustness.lock again instead of judging by it")
 
 
 class RobustnessCheck:

@@ -347,7 +347,7 @@ def small_epsilon_warnings(epsilons: Iterable[float], bounds: Bounds) -> list[st
         return []
     return [
         f"epsilon {largest:.6g} is less than {name} of images in [{low:g}, {high:g}]: "
-        f"write {largest * (high - low):.6g} if you meant {_share_text(round(largest * NUM_LEVELS, 6))} of that range"
+        f"write {largest * (high - low):.6g} for {_share_text(round(largest * NUM_LEVELS, 6))} of that range"
     ]
 
 

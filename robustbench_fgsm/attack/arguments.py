@@ -270,11 +270,11 @@ def check_label_form(y: Tensor, count: int) -> None:
                 f"{expected}, which are multi-hot: pass loss='bce' if each label has a sigmoid, or loss='bce-with-logits' if "
                 "it has a logit"
             )
-        raise DataError(f"{expected}: pass one class index for each image, or a loss of your own that takes such labels")
+        raise DataError(f"{expected}: pass one class index for each image, or a loss of your own that takes these labels")
     if y.shape != (count,):
-        raise DataError(f"{expected}: pass one label for each of the {count} images, or a loss of your own that takes such labels")
+        raise DataError(f"{expected}: pass one label for each of the {count} images, or a loss of your own that takes these labels")
     if y.is_floating_point() and not bool((y == y.round()).all()):
-        raise DataError(f"{expected} with fractions: pass class indices, or a loss of your own that takes such labels")
+        raise DataError(f"{expected} with fractions: pass class indices, or a loss of your own that takes these labels")
     raise DataError(f"{expected}: pass torch.as_tensor(labels).long()")
 
 

@@ -100,7 +100,7 @@ def broadcast_budgets(value: float | NDArray[np.generic], x: Tensor, norm: float
         elif bool((budgets != budgets[0]).any()):
             warnings.warn(
                 f"{len(x)} budgets are taken as one an image, though images are as wide: reshape them to (1, ..., "
-                f"{len(x)}) if they are meant along the width, or to ({len(x)}, 1, ...) to be silent",
+                f"{len(x)}) for budgets along the width, or to ({len(x)}, 1, ...) to be silent",
                 UserWarning,
                 stacklevel=2,
             )

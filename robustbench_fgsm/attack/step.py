@@ -57,13 +57,13 @@ def axis_hint(value: Tensor, x: Tensor, name: str) -> str:
     """Return the remedy for a tensor that lacks axes of the images, as the end of a sentence."""
     trailing = ", 1" * (x.ndim - 2)
     if value.ndim == 1 and x.ndim > 2 and len(value) == x.shape[1]:
-        return f": reshape {name} to ({len(value)}{trailing}) if it is meant by channel"
+        return f": reshape {name} to ({len(value)}{trailing}) for one number per channel"
     if value.ndim == 1 and len(value) == len(x):
-        return f": reshape {name} to ({len(value)}, 1{trailing}) if it is meant by image"
+        return f": reshape {name} to ({len(value)}, 1{trailing}) for one number per image"
     if x.ndim > 2 and value.shape == (len(x), *x.shape[2:]):
         return f": pass {name}.reshape({len(x)}, 1, {', '.join(map(str, x.shape[2:]))})"
     if value.ndim == 1 and len(value) == x.shape[-1]:
-        return f": reshape {name} to ({'1, ' * (x.ndim - 1)}{len(value)}) if it is meant along the last axis"
+        return f": reshape {name} to ({'1, ' * (x.ndim - 1)}{len(value)}) for one number per entry of the last axis"
     return f": pass a shape such as {(1, *x.shape[1:])}"
 
 

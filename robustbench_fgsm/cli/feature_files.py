@@ -37,7 +37,7 @@ def parse_bounds(text: str) -> Bounds:
     remedy = "try 0,1, or a .csv file with the columns low and high"
     pairs = [_parse_list("--bounds", pair, remedy) for pair in text.split(";")]
     if any(len(pair) != 2 for pair in pairs):
-        raise SettingError(f"--bounds must be LOW,HIGH, or such pairs with semicolons between, got {text!r:.60}: {remedy}")
+        raise SettingError(f"--bounds must be LOW,HIGH, or several LOW,HIGH with semicolons between, got {text!r:.60}: {remedy}")
     return check_bounds(pairs[0] if len(pairs) == 1 else tuple(zip(*pairs, strict=True)))
 
 

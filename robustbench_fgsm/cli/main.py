@@ -175,7 +175,9 @@ def _foresee_disk_error(error: BaseException | None) -> ResourceError | None:
     if not isinstance(error, OSError):
         return None
     if "usable temporary directory" in str(error):
-        return ResourceError("temporary files must have a directory that can be written, got none: set TMPDIR to such a directory")
+        return ResourceError(
+            "temporary files must have a directory that can be written, got none: set TMPDIR to a directory that can be written"
+        )
     if error.errno in DISK_ERRORS:
         return disk_error(error.filename or "the disk", error)
     return _foresee_disk_error(error.__context__)

@@ -110,7 +110,7 @@ def _output_notes(classifier: Classifier, loss: str) -> Iterator[str]:
     """Yield what the outputs of a multi-label network were found to be."""
     if isinstance(classifier, TorchClassifier) and is_multi_label(classifier) and loss == "ce":
         kind = "a sigmoid, predicted above 0.5" if classifier.own_loss is binary_cross_entropy else "a logit, predicted above 0"
-        yield f"each label of the multi-label model has {kind}; loss ce stands for its binary cross-entropy"
+        yield f"each label of the multi-label model has {kind}; loss ce is its binary cross-entropy"
 
 
 def check_task(classifier: Classifier, data: Dataset) -> None:

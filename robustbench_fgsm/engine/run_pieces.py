@@ -265,7 +265,7 @@ def _checked_batches(data: Dataset, span: range, batch_size: int) -> Iterator[Ba
         at += len(batch) + len(batch.bad)
         if at != span.stop and (at - span.start) % batch_size:
             raise DataError(
-                f"data must come in batches of {batch_size} images as asked for, got one of {len(batch) + len(batch.bad)} "
+                f"data must come in batches of {batch_size} images, got one of {len(batch) + len(batch.bad)} "
                 f"in {data.name}: let its `batches` give whole ones"
             )
         yield _with_hashes(batch)

@@ -121,7 +121,7 @@ def bad_sample_reasons(bad: Sequence[BadSample], max_bad: int) -> list[str]:
     """Return a reason if there are more unreadable samples than allowed."""
     if len(bad) <= max(max_bad, 0):
         return []
-    return [f"{_bad_samples_text(bad)}, which is more than the {max_bad:,} allowed: mend them, or raise --max-bad"]
+    return [f"{_bad_samples_text(bad)}, which is more than the {max_bad:,} allowed: fix them, or raise --max-bad"]
 
 
 def bad_sample_warnings(bad: Sequence[BadSample], max_bad: int) -> list[str]:

@@ -119,7 +119,7 @@ def _fgsm_beats_pgd(fooled: dict[str, Any]) -> MaskingTest:
 
 def _square_beats_pgd(fooled: dict[str, Any]) -> MaskingTest:
     if "square" not in fooled:
-        return MaskingTest("square-beats-pgd", "ART's Square attack does not run on such a model or images", {})
+        return MaskingTest("square-beats-pgd", "ART's Square attack does not run on this model or these images", {})
     pair = PairedCounts.of(fooled["square"], fooled["pgd with restarts"])
     text = (
         f"of {pair.n:,} images Square, which takes no gradient, fools {pair.first_only:,} that PGD with restarts does not, "

@@ -149,7 +149,7 @@ class ArtClassifier:
         """
         if loss is not cross_entropy:
             raise ModelError(
-                "an ART estimator brings its own loss, which only loss ce stands for, got another one: "
+                "an ART estimator has its own loss, which is called ce here, got another loss: "
                 "use loss ce without stable, or a PyTorch network"
             )
         outputs = self.predict(x)

@@ -36,7 +36,7 @@ def fetch_file(url: str, file: Path, description: str) -> Path:
         except OSError as error:
             raise ResourceError(f"{description} must be kept at {file}, which cannot be written ({error}): make room") from error
         except RuntimeError as error:
-            raise ModelError(f"{description} must be what {url} is meant to hold, got another hash ({error}): try again") from error
+            raise ModelError(f"{description} must have the hash that {url} names, got another hash ({error}): try again") from error
     digest = hash_file(file)
     if not digest.startswith(prefix):
         raise ModelError(

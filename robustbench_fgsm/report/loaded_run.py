@@ -145,7 +145,7 @@ def load_run(path: Path | str, schemas: Sequence[str] = PAGE_SCHEMAS) -> LoadedR
     path = Path(path)
     file = path / RESULT_FILE if is_directory(path) else path
     if not is_present(file):
-        raise RunError(f"a run must be a directory with {RESULT_FILE} in it, or such a file, got {path}: make one with --out")
+        raise RunError(f"a run must be a directory with {RESULT_FILE} in it, or a file like it, got {path}: make one with --out")
     found = read_json(file)
     check_schema(str(found.get("schema")), schemas, path)
     document = check_result(found, file)

@@ -90,7 +90,7 @@ def sample_rows(columns: SampleColumns) -> Iterator[dict[str, Any]]:
 def get_export_writer(file: Path) -> Callable[[SavedRun, Path], None]:
     """Return the writer for the suffix of the file; raise SettingError if there is none, or pyarrow is missing."""
     if file.suffix not in EXPORT_WRITERS:
-        raise SettingError(f"--export takes {', '.join(EXPORT_WRITERS)}, got {file.name}: name such a file")
+        raise SettingError(f"--export takes {', '.join(EXPORT_WRITERS)}, got {file.name}: name a file that ends in one of these")
     if file.suffix == ".parquet":
         try:
             import pyarrow.parquet  # noqa: F401

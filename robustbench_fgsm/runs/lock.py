@@ -34,7 +34,8 @@ class WrittenLock(Result):
         if not self.lock.has_ties:
             share = Rate(self.lock.close, self.lock.n)
             found.append(
-                f"{share} of the images rest on rounding, too many to count as ties: another machine may give another verdict"
+                f"predictions of {share} of the images depend on rounding, too many to count as ties: another machine may give "
+                "another verdict"
             )
         return found
 

@@ -193,7 +193,7 @@ def read_lock(file: Path | str) -> RobustnessLock:
             "of rfgsm lock"
         )
     if expected != _checksum(document):
-        _reject(file, "one whose checksum differs: somebody edited or merged it")
+        _reject(file, "one with another checksum, because it was edited or merged")
     try:
         found = LockRecord.model_validate(document)
     except ValidationError as error:

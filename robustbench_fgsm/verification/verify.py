@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -110,7 +109,7 @@ def verify(
     has_own = own.style == "normalised" and has_own_statistics(own.call)
     if has_own:
         own = own.normalised_with(_statistics_of(extra))
-    with _float32_by_default():
+    with neutral_settings():
         calls = _choose_calls([*build(settings, targeted=own.targets), *extra], cases)
         responses = run_calls(own, calls, time_limit, one_image=settings.one_image, progress=as_function(progress))
         readings, conduct, harmless = read(responses, expect)
@@ -136,18 +135,6 @@ def verify(
         time.perf_counter() - began,
         claimed,
     )
-
-
-@contextmanager
-def _float32_by_default() -> Iterator[None]:
-    """Build networks in float32, and without gradients of the caller's modes, whatever the caller's defaults are."""
-    dtype = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        torch.set_default_dtype(dtype)
 
 
 def _choose_calls(calls: Sequence[BenchCall], names: Iterable[str]) -> list[BenchCall]:

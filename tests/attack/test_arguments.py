@@ -212,7 +212,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "fewer labels": ({"y": Y[:2]}, "pass one label for each of the 4 images"),
     "fractions as labels": ({"y": Y + 0.5}, "with fractions: pass class indices"),
     "multi-hot": ({"y": torch.ones(N, K)}, "or loss='bce-with-logits' if it has a logit"),
-    "soft labels": ({"y": torch.full((N, K), 1 / K)}, "a loss of your own that takes such labels"),
+    "soft labels": ({"y": torch.full((N, K), 1 / K)}, "a loss of your own that takes these labels"),
     "text labels": ({"y": ["cat"] * N}, "labels must be a tensor or an array of numbers, got list"),
     "text images": ({"x": "images"}, "a whole data set to rf.evaluate"),
     "ragged images": ({"x": [[1.0], [1.0, 2.0]]}, "images must be a tensor or an array of numbers, got list"),
@@ -278,7 +278,7 @@ def test_an_attack_by_8_of_255_on_images_of_0_to_255() -> None:
     x = (X * 255).round()
     found = rf.fgsm(network, x, Y, 8, bounds=(0, 255))
     assert float((found - x).abs().max()) == 8
-    with pytest.warns(RuntimeWarning, match="write 8 if you meant 8/255"):
+    with pytest.warns(RuntimeWarning, match="write 8 for 8/255"):
         rf.fgsm(network, x, Y, bounds=(0, 255))
 
 

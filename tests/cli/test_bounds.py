@@ -98,7 +98,7 @@ def test_a_budget_in_the_units_of_0_1_is_named(run: Run, tmp_path: Path, setting
     (tmp_path / "own.py").write_text("import robustbench_fgsm as rf\ndef attack(model, x, y, epsilon):\n    return x\n")
     _, out, _ = run(*words, *options, "--eps", "8/255", "--json")
     (warning,) = [text for text in json.loads(out)["warnings"] if "8-bit level" in text]
-    assert "write 8 if you meant 8/255" in warning
+    assert "write 8 for 8/255" in warning
     _, out, _ = run(*[*words[:-1], str(tmp_path / "again")], *options, "--eps", "8", "--json")
     assert not any("8-bit level" in text for text in json.loads(out)["warnings"])
 

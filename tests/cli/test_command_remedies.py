@@ -78,7 +78,7 @@ REMEDIES = [
     Remedy("runs list nothere", "check the path", "runs list kept", "kept"),
     Remedy("runs show nothere", "check the path", "runs show kept", "kept"),
     Remedy("runs resume nothere", "check the path", "runs resume kept", "kept"),
-    Remedy("runs show kept --export x.xls", "name such a file", "runs show kept --export x.csv", "x.csv"),
+    Remedy("runs show kept --export x.xls", "name a file that ends in one of these", "runs show kept --export x.csv", "x.csv"),
     Remedy("runs show kept --outcomes -1", "greater than or equal to 0", "runs show kept --outcomes 0"),
     Remedy("runs resum kept", "Did you mean 'resume'?", "runs resume kept"),
     Remedy("evaluate mlp300 --limit 8 --out kept", "choose another directory", "evaluate mlp300 --limit 8 --out other", "other"),

@@ -195,4 +195,4 @@ def test_no_place_for_temporary_files(tmp_path: Path, finished: Path, line: str)
         if done.returncode == NOT_ALLOWED:
             pytest.skip("mounting needs to be root")
         assert done.returncode == expected, done.stderr
-        assert expected == 0 or done.stderr.endswith("got none: set TMPDIR to such a directory\n")
+        assert expected == 0 or done.stderr.endswith("got none: set TMPDIR to a directory that can be written\n")

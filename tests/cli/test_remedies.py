@@ -455,7 +455,7 @@ T = "evaluate --data npz:trained.npz --num-classes 4 --optimize none"
 WARNINGS = [
     Remedy(
         f"{T} --model {NET}levels --bounds 0,255 --eps 8/255",
-        "write 8 if you meant 8/255",
+        "write 8 for 8/255",
         f"{T} --model {NET}levels --bounds 0,255 --eps 8",
     ),
     Remedy(f"{T} --model {NET}normalises_itself --mean 0.5 --std 0.2", "leave them out", f"{T} --model {NET}normalises_itself"),

@@ -79,5 +79,5 @@ class Ragged:
 
 def test_rejects_batches_of_a_wrong_size() -> None:
     pieces = batches_by_piece(Ragged(), Pieces(8, 4), range(2), 4, torch.device("cpu"))  # type: ignore[arg-type]
-    with pytest.raises(rf.DataError, match="data must come in batches of 4 images as asked for, got one of 3 in ragged"):
+    with pytest.raises(rf.DataError, match="data must come in batches of 4 images, got one of 3 in ragged"):
         list(next(pieces)[1])

@@ -23,7 +23,7 @@ def gate_command(
         Path | None, typer.Argument(metavar="RUN", help="Directory made with --out by evaluate or sweep.", show_default=False)
     ] = None,
     baseline: Annotated[
-        Path | None, Option("Run of the baseline: such a directory, or a file made by rfgsm lock.", metavar="RUN", panel="Gates")
+        Path | None, Option("Directory of the baseline's run, or a file made by rfgsm lock.", metavar="RUN", panel="Gates")
     ] = None,
     plan: Annotated[
         Path | None,

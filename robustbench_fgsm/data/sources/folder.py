@@ -108,7 +108,7 @@ def class_directories(directory: Path, *, follow_links: bool) -> list[str]:
     """Return the names of the directories in a directory, sorted, without hidden ones; raise DataError if there are none."""
     names = sorted(entry.name for entry in ImageTree(directory, follow_links=follow_links).directories(directory))
     if not names:
-        raise DataError(f"folder must hold one directory for each class, got none in {directory}: put images into such")
+        raise DataError(f"folder must hold one directory for each class, got none in {directory}: put the images into them")
     return names
 
 
@@ -173,7 +173,7 @@ class ImageTree:
     def _check_link(self, link: str) -> None:
         target = Path(os.path.realpath(link))
         if not is_present(target) or target.is_symlink():
-            raise DataError(f"folder {self._root} must hold whole links, got {link}, which leads nowhere: mend or remove it")
+            raise DataError(f"folder {self._root} must hold whole links, got {link}, which leads nowhere: fix or remove it")
         if not target.is_relative_to(os.path.realpath(self._root)):
             raise DataError(f"folder {self._root} must hold its images itself, got {link}, a link out of it: replace it by a copy")
         if not self._follow_links:

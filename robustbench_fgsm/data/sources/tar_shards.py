@@ -170,7 +170,7 @@ def check_end(shard: TarShard, stream: IO[bytes], offset: int) -> None:
     rest = stream.read(MAX_PADDING)
     size = len(rest) + len(stream.read(1))
     if any(rest):
-        found = f"bytes that are no member from byte {offset:,} on"
+        found = f"bytes that are not a member from byte {offset:,} on"
     elif size < END_BYTES:
         found = f"an end at byte {offset:,} without the zeros that close an archive"
     elif size != END_BYTES and (size > MAX_PADDING or (offset + size) % tarfile.RECORDSIZE):

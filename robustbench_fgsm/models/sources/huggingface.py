@@ -121,7 +121,7 @@ def _load_network(folder: Path, spec: str) -> nn.Module:
     problems = {key_kind: sorted(map(str, found[key_kind])) for key_kind in ("missing_keys", "mismatched_keys", "unexpected_keys")}
     text = "; ".join(f"{', '.join(keys[:3])} {key_kind.partition('_')[0]}" for key_kind, keys in problems.items() if keys)
     if text:
-        raise ModelError(f"weights must fit the network exactly, got {spec} with {text}: it is no finished classifier")
+        raise ModelError(f"weights must fit the network exactly, got {spec} with {text}: it is not a finished classifier")
     check_finite_weights(network, spec)
     single: nn.Module = network.float()
     return single

@@ -94,7 +94,7 @@ def draw_class_accuracy(evaluation: Document, epsilon_rates: Document) -> Figure
     )
     axes.invert_yaxis()
     axes.set_xlim(0, 102)
-    less = "" if shown is present else f"; the {MAX_BARS} that fare worst of {len(present):,}"
+    less = "" if shown is present else f"; the {MAX_BARS} with the lowest accuracy of {len(present):,}"
     axes.set_xlabel(f"robust accuracy in per cent, 95 % intervals{starts_text(evaluation['attack'])}{less}", fontsize=9)
     axes.set_title(f"{figure_title(evaluation)}\nepsilon {epsilon_text(epsilon_rates['epsilon'])}", fontsize=10)
     axes.grid(axis="x", alpha=0.3)

@@ -117,7 +117,7 @@ def paired_differences(runs: Sequence[LoadedRun]) -> tuple[list[dict[str, Any]],
 
 def _require_outcomes(run: LoadedRun) -> RobustnessLock:
     if run.directory is None:
-        raise RunError(f"run must stand in a directory that --out made, got {run.name} without one: keep it with --out")
+        raise RunError(f"run must be in a directory that --out made, got {run.name} without one: keep it with --out")
     return outcomes_of_run(read_saved_run(run.directory))
 
 

@@ -200,7 +200,7 @@ def test_a_directory_that_cannot_be_listed_is_an_error(folder: Folder, monkeypat
 INSIDE = "must hold no links, got .*: remove it, replace it by a copy, or pass --follow-links"
 OUTSIDE = "must hold its images itself, got .*, a link out of it: replace it by a copy"
 TWICE = "must be reached once, got another way to it by links: remove one of them"
-NOWHERE = "must hold whole links, got .*, which leads nowhere: mend or remove it"
+NOWHERE = "must hold whole links, got .*, which leads nowhere: fix or remove it"
 
 LINKS = {
     "cat/loop": ("cat", INSIDE, TWICE),

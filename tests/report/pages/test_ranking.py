@@ -37,7 +37,6 @@ def test_names_an_unpaired_run(rivals: list[LoadedRun], measured: Callable[..., 
     found, reasons = paired_differences([*rivals[:2], other])
     assert {one["run"] for one in found} == {1}
     assert reasons == [
-        "another is not paired with run 0: run must stand in a directory that --out made, got another without one: "
-        "keep it with --out"
+        "another is not paired with run 0: run must be in a directory that --out made, got another without one: keep it with --out"
     ]
     assert reasons[0] in build_evaluations_page([*rivals[:2], other])
