@@ -1,7 +1,8 @@
-"""Settings of PyTorch and NumPy around a call, which must not change its numbers, also if several threads call at once."""
+"""Settings and random generators of the process, which must not change a call's numbers, also if several threads call at once."""
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -10,8 +11,6 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 import torch
-
-from robustbench_fgsm.global_generators import preserve_generators
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
@@ -99,6 +98,25 @@ ANOMALY_DETECTION = SharedSetting(torch.is_anomaly_enabled, _set_anomaly_detecti
 MATRIX_PRODUCTS = SharedSetting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision)
 CUDNN = SharedSetting(lambda: torch.backends.cudnn.enabled, lambda on: setattr(torch.backends.cudnn, "enabled", on))
 CUDNN_TF32 = SharedSetting(lambda: torch.backends.cudnn.allow_tf32, lambda on: setattr(torch.backends.cudnn, "allow_tf32", on))
+
+
+@contextmanager
+def preserve_generators(devices: Iterable[torch.device] = ()) -> Iterator[None]:
+    """Restore the generators at the end of the block: PyTorch's on the CPU and on these GPUs, NumPy's and Python's."""
+    python, of_numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng([device for device in devices if device.type == "cuda"]):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(of_numpy)
+
+
+def seed_generators(seed: int) -> None:
+    """Seed the generators of PyTorch, NumPy and Python."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
 
 
 def _restore_generator(generator: torch.Generator, state: Any) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.global_settings import SharedSetting, neutral_settings
+from robustbench_fgsm.global_settings import SharedSetting, neutral_settings, preserve_generators, seed_generators
 
 
 @contextmanager
@@ -288,3 +288,31 @@ def settings() -> tuple[object, ...]:
 def test_settings_inside(name: str) -> None:
     with SURROUNDINGS[name]():
         assert settings() == (True, False, False, torch.float32, "cpu", "warn")
+
+
+def draw() -> tuple[float, float, float]:
+    return float(torch.rand(())), float(np.random.rand()), random.random()
+
+
+@preserve_generators()
+def draw_and_fail() -> None:
+    seed_generators(4)
+    draw()
+    raise ValueError("odd")
+
+
+def test_generators_are_restored_also_after_an_error() -> None:
+    seed_generators(3)
+    expected = draw()
+    seed_generators(3)
+    with pytest.raises(ValueError, match="odd"):
+        draw_and_fail()
+    assert draw() == expected
+
+
+def test_a_seed_fixes_what_is_drawn() -> None:
+    with preserve_generators():
+        seed_generators(2**40)
+        first = draw()
+        seed_generators(2**40)
+        assert draw() == first

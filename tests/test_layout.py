@@ -27,7 +27,6 @@ ORDER = [
     "options",
     "user_code_hash",
     "user_code",
-    "global_generators",
     "global_settings",
     "registry",
     "attack",

@@ -22,7 +22,7 @@ from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, find_array_k
 from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.data.torch_dataset import class_names_of, split_sample, torch_dataset_to_images
 from robustbench_fgsm.errors import DataError
-from robustbench_fgsm.global_generators import preserve_generators
+from robustbench_fgsm.global_settings import preserve_generators
 from robustbench_fgsm.user_code import user_code
 
 MEMORY_STEP = 1 << 26

@@ -19,8 +19,7 @@ from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.engine.outputs_on_noise import OutputsOnNoise
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.engine.rounding_guard import RoundingGuard
-from robustbench_fgsm.global_generators import preserve_generators
-from robustbench_fgsm.global_settings import neutral_settings
+from robustbench_fgsm.global_settings import neutral_settings, preserve_generators
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, move_to_classifier
 from robustbench_fgsm.spec import AttackSpec, is_multi_label
 from robustbench_fgsm.stats.tally import BatchOutcomes

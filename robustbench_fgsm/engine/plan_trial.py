@@ -16,7 +16,7 @@ from robustbench_fgsm.engine.attack_batch import AttackedBatch, attack_batch
 from robustbench_fgsm.engine.plan import Plan, PlanTrial, apply_plan
 from robustbench_fgsm.engine.rounding_guard import RoundingGuard
 from robustbench_fgsm.errors import describe_error, is_out_of_memory
-from robustbench_fgsm.global_generators import preserve_generators
+from robustbench_fgsm.global_settings import preserve_generators
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, move_to_classifier
 from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.models.module_attributes import simple_attributes

@@ -25,7 +25,7 @@ from robustbench_fgsm.data.torch_dataset import TorchImageSource
 from robustbench_fgsm.engine.out_of_memory import run_on_fitting_prefix
 from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.errors import DataError, InputError, ModelError, SettingError
-from robustbench_fgsm.global_generators import preserve_generators
+from robustbench_fgsm.global_settings import preserve_generators
 from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, TorchClassifier, decide
 from robustbench_fgsm.models.precision import output_resolution
 from robustbench_fgsm.options import check_batch_size as check_batch_size

@@ -15,8 +15,7 @@ from robustbench_fgsm.attack.clip import feature_tensor
 from robustbench_fgsm.attack.fgsm import StepSettings
 from robustbench_fgsm.attack.iterated import PGD_STEP_FACTOR, Iteration, iterate
 from robustbench_fgsm.attack.outputs import DECLARED_OUTPUTS
-from robustbench_fgsm.global_generators import preserve_generators, seed_generators
-from robustbench_fgsm.global_settings import float32_precision
+from robustbench_fgsm.global_settings import float32_precision, preserve_generators, seed_generators
 from robustbench_fgsm.models.art import ArtClassifier, to_art
 from robustbench_fgsm.models.art_engine import preserve_estimator
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier, has_convolutions, move_to_classifier

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_fgsm.errors import describe_error
-from robustbench_fgsm.global_generators import preserve_generators, seed_generators
+from robustbench_fgsm.global_settings import preserve_generators, seed_generators
 from robustbench_fgsm.models.module_attributes import simple_attributes
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.short_repr import short_repr
