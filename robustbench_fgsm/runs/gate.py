@@ -13,8 +13,7 @@ from robustbench_fgsm.evaluation.document import Document, complete_document
 from robustbench_fgsm.evaluation.result_protocol import Result
 from robustbench_fgsm.options import check_share
 from robustbench_fgsm.runs.lock_file import is_lock_file, read_lock
-from robustbench_fgsm.runs.pair_outcomes import pair_outcome_distances, pair_outcomes
-from robustbench_fgsm.runs.paired import PairedRunCounts
+from robustbench_fgsm.runs.pair_outcomes import PairedRunCounts, pair_outcome_distances, pair_outcomes
 from robustbench_fgsm.runs.read import SavedRun, read_saved_run
 from robustbench_fgsm.runs.robustness_lock import RobustnessLock, lock_run, outcomes_of_run
 from robustbench_fgsm.spec import parse_epsilon

@@ -17,8 +17,7 @@ from robustbench_fgsm.files.json_files import parse_json
 from robustbench_fgsm.files.regular_files import is_directory, is_file, is_link, is_present, read_bytes
 from robustbench_fgsm.printable_text import printable
 from robustbench_fgsm.runs.manifest_schema import PreprocessingFields
-from robustbench_fgsm.runs.paired import Flags, Integers
-from robustbench_fgsm.runs.robustness_lock import LockedAttack, RobustnessLock, digest_size
+from robustbench_fgsm.runs.robustness_lock import Flags, Integers, LockedAttack, RobustnessLock, digest_size
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.distance import UNKNOWN
 

@@ -42,22 +42,6 @@ class EvaluationManifest:
     __repr__ = short_repr
 
     @property
-    def n(self) -> int:
-        """Return the number of images, with those that could not be read."""
-        return int(self.document["data"]["n"])
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Return the class names in the order of labels."""
-        return tuple(self.document["data"]["classes"])
-
-    @property
-    def preprocessing(self) -> Mapping[str, Any] | None:
-        """Return how the images were resized and cropped; None if they were not."""
-        found: Mapping[str, Any] | None = self.document["data"].get("preprocessing")
-        return found
-
-    @property
     def plan(self) -> Plan:
         """Return the execution plan; raise RunError if it is not as rfgsm writes it."""
         with translate_manifest_errors(self.directory):

@@ -15,7 +15,7 @@ from robustbench_fgsm.evaluation.document import Document, complete_document
 from robustbench_fgsm.evaluation.result_protocol import Result
 from robustbench_fgsm.options import check_share
 from robustbench_fgsm.runs.gate import TEST_POWER, check_gate_settings, pair_sides
-from robustbench_fgsm.runs.paired import PairedRunCounts
+from robustbench_fgsm.runs.pair_outcomes import PairedRunCounts
 from robustbench_fgsm.runs.robustness_lock import RobustnessLock
 from robustbench_fgsm.stats.distance import CENSORED, PairedDistances, distance_levels
 from robustbench_fgsm.stats.paired import drop_images_needed

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robustbench_fgsm.engine.dataset_pieces import PieceRecord
-from robustbench_fgsm.errors import DataError, InvalidRunError
+from robustbench_fgsm.errors import DataError, InvalidRunError, RunError
 from robustbench_fgsm.evaluation.document import WARNING_SHARE, Document
-from robustbench_fgsm.runs.paired import Flags, Integers, check_finished, check_one_class, correct_predictions
 from robustbench_fgsm.runs.read import SavedRun
 from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import AttackSpec
 from robustbench_fgsm.stats.repeated_images import find_repeats
 from robustbench_fgsm.stats.tally import MAX_BUDGETS, BatchOutcomes
+
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 MAX_DIGESTS = 100
 """Most hashes of classes: of more classes, several consecutive ones have one hash."""
@@ -137,9 +140,29 @@ def lock_run(run: SavedRun) -> RobustnessLock:
 
 def outcomes_of_run(run: SavedRun) -> RobustnessLock:
     """Return the outcomes of a finished run, also if its numbers must not be used; raise RunError or DataError as `lock_run`."""
-    check_finished(run)
+    _check_finished(run)
     settings = run.manifest.document | {"path": str(run.manifest.directory)}
     return lock_records(run.records(), settings, run.manifest.specs)
+
+
+def _check_finished(run: SavedRun) -> None:
+    """Raise RunError unless all pieces of a run are finished."""
+    run.ledger.check_origin()
+    place, left = run.manifest.directory, len(run.manifest.pieces) - run.ledger.num_finished
+    if run.result is None or left:
+        raise RunError(
+            f"run must be finished, got {place} with {left:,} of {len(run.manifest.pieces):,} pieces to do: "
+            f"rfgsm runs resume {place}"
+        )
+
+
+def _check_one_class(settings: Document) -> None:
+    """Raise RunError for the settings of a run whose images have several labels."""
+    if settings["data"].get("task") == "multilabel":
+        raise RunError(
+            f"runs must have one class an image to be compared image by image, got a multi-label one in {settings['path']}: "
+            "compare per_class of both documents, label by label"
+        )
 
 
 def lock_records(records: Iterable[PieceRecord], settings: Document, specs: Sequence[AttackSpec]) -> RobustnessLock:
@@ -150,7 +173,7 @@ def lock_records(records: Iterable[PieceRecord], settings: Document, specs: Sequ
         settings: `path`, for messages, and `model`, `data`, `package` and `torch` as `run_settings` gives them.
         specs: the attacks, in the order of the outcomes of a record.
     """
-    check_one_class(settings, settings["path"])
+    _check_one_class(settings)
     records = [record for record in records if len(record)]
     if not records:
         raise DataError(f"a run must hold images, got none that could be read in {settings['data']['spec']}: check the data")
@@ -180,7 +203,7 @@ def lock_records(records: Iterable[PieceRecord], settings: Document, specs: Sequ
 def _lock_attack(outcomes: BatchOutcomes, spec: AttackSpec, *, ordinary: bool) -> LockedAttack:
     exact = outcomes.with_exact_gradients()
     outcomes = outcomes if ordinary else exact
-    right, right_stable = (correct_predictions(one, stable=False) for one in (outcomes, exact))
+    right, right_stable = (np.asarray(np.vstack([one.before, one.after.T]) == one.labels) for one in (outcomes, exact))
     close = np.zeros_like(right)
     if outcomes.close is not None:
         marked = min(len(right), MAX_BUDGETS + 1)

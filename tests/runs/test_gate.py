@@ -21,7 +21,7 @@ from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.evaluate import evaluate_in_directory
 from robustbench_fgsm.runs.evaluation_run import EvaluationRun
 from robustbench_fgsm.runs.gate import assess_drops
-from robustbench_fgsm.runs.paired import PairedRunCounts
+from robustbench_fgsm.runs.pair_outcomes import PairedRunCounts
 from robustbench_fgsm.runs.read import read_saved_run
 from robustbench_fgsm.runs.robustness_lock import lock_run
 from robustbench_fgsm.spec import AttackSpec, TargetRule

@@ -11,8 +11,7 @@ from robustbench_fgsm.evaluation.document import Document
 from robustbench_fgsm.report.attacks_in_runs import ReportedAttack
 from robustbench_fgsm.report.loaded_run import LoadedRun
 from robustbench_fgsm.report.tables.text import epsilon_text
-from robustbench_fgsm.runs.pair_outcomes import pair_outcomes
-from robustbench_fgsm.runs.paired import PairedRunCounts
+from robustbench_fgsm.runs.pair_outcomes import PairedRunCounts, pair_outcomes
 from robustbench_fgsm.runs.read import read_saved_run
 from robustbench_fgsm.runs.robustness_lock import RobustnessLock, outcomes_of_run
 from robustbench_fgsm.stats.paired import drop_lower_bounds, drop_upper_bounds
