@@ -55,6 +55,14 @@ def classifier() -> rf.TorchClassifier:
     return found
 
 
+@pytest.fixture(scope="session")
+def network() -> rf.TorchClassifier:
+    """The bundled network with convolutions."""
+    found = rf.load_classifier("smallcnn", device="cpu")
+    assert isinstance(found, rf.TorchClassifier)
+    return found
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A file system of 128 KiB; skipped where nobody may mount one, unless RFGSM_TEST_MOUNT demands it.

@@ -10,11 +10,9 @@ from robustbench_fgsm.benchmarking.bare_loop import BareResult
 EPSILONS = (4 / 255, 8 / 255)
 
 
-@pytest.fixture(scope="module")
-def convolutional() -> rf.TorchClassifier:
-    found = rf.load_classifier("smallcnn", device="cpu")
-    assert isinstance(found, rf.TorchClassifier)
-    return found
+@pytest.fixture(scope="session")
+def convolutional(network: rf.TorchClassifier) -> rf.TorchClassifier:
+    return network
 
 
 @pytest.fixture(scope="module")

@@ -28,13 +28,6 @@ SPEC = AttackSpec((8 / 255,))
 
 
 @pytest.fixture(scope="module")
-def network() -> rf.TorchClassifier:
-    found = rf.load_classifier("smallcnn", device="cpu")
-    assert isinstance(found, rf.TorchClassifier)
-    return found
-
-
-@pytest.fixture(scope="module")
 def many() -> rf.ArrayDataset:
     """As many images as a plan needs."""
     return load_fashion_mnist().head(2000)

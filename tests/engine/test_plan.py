@@ -19,13 +19,6 @@ GUARD = RoundingGuard(1e-5, 2e-5, 101, 1e-6, 0.3)
 TRIAL = PlanTrial(32, (32, 5), 1e-5, 1e-6, None, GUARD, replace(GUARD, absolute=1e-6))
 
 
-@pytest.fixture(scope="module")
-def network() -> rf.TorchClassifier:
-    found = rf.load_classifier("smallcnn", device="cpu")
-    assert isinstance(found, rf.TorchClassifier)
-    return found
-
-
 def test_a_plan_survives_its_record() -> None:
     here = torch.get_num_threads()
     changed = plan.PlanChanges(32, 1, 100, 2)
