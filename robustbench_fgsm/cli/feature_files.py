@@ -35,7 +35,7 @@ def parse_bounds(text: str) -> Bounds:
         low, high = read_bounds_file(text)
         return check_bounds((low, high))
     remedy = "try 0,1, or a .csv file with the columns low and high"
-    pairs = [_parse_list("--bounds", pair, remedy) for pair in text.split(";")]
+    pairs = [parse_numbers("--bounds", pair, remedy) for pair in text.split(";")]
     if any(len(pair) != 2 for pair in pairs):
         raise SettingError(f"--bounds must be LOW,HIGH, or several LOW,HIGH with semicolons between, got {text!r:.60}: {remedy}")
     return check_bounds(pairs[0] if len(pairs) == 1 else tuple(zip(*pairs, strict=True)))
@@ -47,7 +47,7 @@ def parse_epsilon_scale(text: str) -> Any:
         return text
     if is_feature_file(text):
         return read_feature_columns("--eps-scale", Path(text), ("scale",))[0]
-    found = _parse_list("--eps-scale", text, "try range, or a .csv file with the column scale")
+    found = parse_numbers("--eps-scale", text, "try range, or a .csv file with the column scale")
     return found[0] if len(found) == 1 else found
 
 
@@ -61,7 +61,8 @@ def read_bounds_file(file: str) -> list[Any]:
     return read_feature_columns("--bounds", Path(file), ("low", "high"))
 
 
-def _parse_list(option: str, text: str, remedy: str) -> tuple[float, ...]:
+def parse_numbers(option: str, text: str, remedy: str) -> tuple[float, ...]:
+    """Return the numbers of a comma list; raise SettingError, with the option and the remedy, for other text."""
     try:
         return tuple(float(word) for word in text.split(","))
     except ValueError:

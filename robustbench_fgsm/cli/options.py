@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-from robustbench_fgsm.cli.feature_files import parse_bounds
+from robustbench_fgsm.cli.feature_files import parse_bounds, parse_numbers
 from robustbench_fgsm.data.sample_request import SAMPLE_RULES
 from robustbench_fgsm.errors import ResourceError, SettingError
 from robustbench_fgsm.files.regular_files import check_regular_file, is_directory, is_present
@@ -98,18 +98,13 @@ class ModelOptions:
 
     def load_arguments(self) -> dict[str, Any]:
         """Return the arguments of `load_classifier` but the model. Raises SettingError for text that is not numbers."""
-        numbers: dict[str, Any] = {name: _parse_numbers(name, getattr(self, name)) for name in ("mean", "std")}
+        numbers: dict[str, Any] = {
+            name: parse_numbers(f"--{name}", text, "try 0.5 or 0.4,0.5,0.6")
+            for name, text in (("mean", self.mean), ("std", self.std))
+            if text is not None
+        }
         numbers["bounds"] = None if self.bounds is None else parse_bounds(self.bounds)
         return {name: value for name, value in (asdict(self) | numbers).items() if name != "model"}
-
-
-def _parse_numbers(name: str, text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(float(word) for word in text.split(","))
-    except ValueError:
-        raise SettingError(f"--{name} must be numbers with commas between, got {text!r}: try 0.5 or 0.4,0.5,0.6") from None
 
 
 @dataclass(frozen=True)
