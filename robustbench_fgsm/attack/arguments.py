@@ -37,7 +37,7 @@ def check_model(model: object) -> None:
         raise ModelError(f"model must be callable from images to logits, got {type(model).__name__}: {remedy}")
 
 
-def to_images(x: object, model: object, name: str = "images") -> Tensor:
+def to_images(x: object, model: object) -> Tensor:
     """Return images (N, ...) as a detached tensor: arrays and lists of numbers as float32 on the model's device.
 
     Raises DataError for other objects, and without a batch axis. Arrays of integers stay integers, which `check_batch` names.
@@ -45,11 +45,11 @@ def to_images(x: object, model: object, name: str = "images") -> Tensor:
     if isinstance(x, Tensor):
         images = x.detach()
     else:
-        images = _array_to_tensor(x, name, "pass a batch of images (N, ...), and a whole data set to rf.evaluate")
+        images = _array_to_tensor(x, "images", "pass a batch of images (N, ...), and a whole data set to rf.evaluate")
         images = (images.float() if images.is_floating_point() else images).to(_device_of(model))
-    check_dense(images, name)
+    check_dense(images, "images")
     if images.ndim < 2:
-        raise DataError(f"{name} must have a batch axis (N, ...), got shape {tuple(images.shape)}: pass {name}[None]")
+        raise DataError(f"images must have a batch axis (N, ...), got shape {tuple(images.shape)}: pass images[None]")
     return images
 
 

@@ -168,9 +168,9 @@ def open_npz(file: Path, *, follow_links: bool = False, expansion: int = MAX_EXP
             raise ValueError(f"{file.name}: {describe_error(error)}") from error
 
 
-def read_npz(file: Path, without: str = "", *, follow_links: bool = False) -> dict[str, NDArray[Any]]:
+def read_npz(file: Path, without: str = "") -> dict[str, NDArray[Any]]:
     """Return the arrays of an npz file, except the one that is left out; raise as `open_npz` does."""
-    with open_npz(file, follow_links=follow_links) as arrays:
+    with open_npz(file) as arrays:
         return {name: arrays.read(name) for name in arrays.shapes if name != without}
 
 

@@ -236,18 +236,17 @@ def _unreadable_error(name: str, error: Exception) -> ModelError:
     )
 
 
-def load_weights(network: nn.Module, state: Mapping[str, Tensor], origin: str, *, remedy: str = "") -> None:
+def load_weights(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
     """Copy a state dict into the network; raise as `check_state` does."""
-    check_state(network, state, origin, remedy=remedy)
+    check_state(network, state, origin)
     network.load_state_dict(state, strict=False)  # only counters and second names of one tensor are missing
 
 
-def check_state(network: nn.Module, state: Mapping[str, Tensor], origin: str, *, remedy: str = "") -> None:
+def check_state(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
     """Raise ModelError naming keys of a state dict that are missing, unexpected, misshapen or not finite."""
     problems = find_problems(network.state_dict(), state)
     found = [f"{first_keys(sorted(keys))} {problem}" for problem, keys in problems.items() if keys]
-    if found == [f"{first_keys(sorted(problems[OTHER_TYPE]))} {OTHER_TYPE}"]:
-        remedy = TYPE_REMEDY
+    remedy = TYPE_REMEDY if found == [f"{first_keys(sorted(problems[OTHER_TYPE]))} {OTHER_TYPE}"] else ""
     if found:
         raise ModelError(
             f"weights must fit the network exactly, got {origin} with {'; '.join(found)}: "
@@ -331,6 +330,6 @@ def _refused_operation(error: Exception) -> str:
     return found[1].rstrip(",.") if found else first_line(error).partition(". ")[0]
 
 
-def first_keys(keys: list[str], limit: int = 3) -> str:
+def first_keys(keys: list[str]) -> str:
     """Return the first keys, and how many more there are."""
-    return ", ".join(keys[:limit]) + (f" and {len(keys) - limit} more" if len(keys) > limit else "")
+    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")

@@ -12,7 +12,7 @@ from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.cli.main import main
-from robustbench_fgsm.report.pages.layout import unpack_json
+from tests.report.packed import unpack_json
 
 SHAPES = {"NF": (12,), "NCL": (2, 40), "NCDHW": (2, 6, 7, 8)}
 MODULE = """

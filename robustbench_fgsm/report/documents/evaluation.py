@@ -268,12 +268,12 @@ def label_rate_rows(before: Document, after: Sequence[Document]) -> Iterator[tup
     yield ("labels fooled", "labels right before", clean["count"], *(side["attack_success_rate"] for side in after))
 
 
-def label_confusion_sheet(results: Sequence[Document], title: str = LABEL_TITLE) -> Sheet:
+def label_confusion_sheet(results: Sequence[Document]) -> Sheet:
     """Return the matrices of each label of a multi-label network before and after the attack; of many labels the least robust."""
     shown, some = least_robust_classes(results, "--json or --csv")
     rows: tuple[tuple[Cell, ...], ...] = tuple((f"{result['label']} {result['name']}", *label_counts(result)) for result in shown)
     columns = ("", *(f"{when}\n{kind}" for when in ("before", "after") for kind in LABEL_COUNTS))
-    return Sheet("label_confusion", f"{title}{some}", columns, rows)
+    return Sheet("label_confusion", f"{LABEL_TITLE}{some}", columns, rows)
 
 
 def label_counts(result: Document) -> tuple[int, ...]:

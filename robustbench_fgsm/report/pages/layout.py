@@ -30,11 +30,6 @@ def pack_json(content: Any) -> str:
     return base64.b64encode(gzip.compress(text, 6, mtime=0)).decode()
 
 
-def unpack_json(text: str) -> Any:
-    """Return the content that `pack_json` packed."""
-    return json.loads(gzip.decompress(base64.b64decode(text)))
-
-
 def content_security_policy(script: str, style: str) -> str:
     """Return the content security policy: this script, this style, pictures inside the page, and nothing else."""
     return (

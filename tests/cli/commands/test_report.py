@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from robustbench_fgsm.report.pages.layout import unpack_json
+from tests.report.packed import unpack_json
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from robustbench_fgsm.report.pages.evaluations import build_evaluations_page
-from robustbench_fgsm.report.pages.layout import content_security_policy, unpack_json
+from robustbench_fgsm.report.pages.layout import content_security_policy
+from tests.report.packed import unpack_json
 from tests.report.runs import HOSTILE, TEMPLATE, gallery, hostile, run, wide
 
 Measured = Callable[..., dict[str, Any]]

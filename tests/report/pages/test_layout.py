@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 
-from robustbench_fgsm.report.pages.layout import content_security_policy, join_scripts, pack_json, single_run_notices, unpack_json
+from robustbench_fgsm.report.pages.layout import content_security_policy, join_scripts, pack_json, single_run_notices
+from tests.report.packed import unpack_json
 
 
 def test_packed_content_has_no_markup() -> None:
