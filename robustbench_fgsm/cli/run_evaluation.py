@@ -1,12 +1,13 @@
-"""Run evaluate or sweep in all processes that torchrun started, with or without a run directory."""
+"""Run a command of the library with or without a run directory; evaluate and sweep in all processes that torchrun started."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from robustbench_fgsm.cli.options import OutputOptions
-from robustbench_fgsm.cli.output import progress_bar
+from robustbench_fgsm.cli.output import progress_bar, write_result
 
 if TYPE_CHECKING:
     from robustbench_fgsm.data.dataset import Dataset
@@ -83,3 +84,26 @@ def run_with_progress_bar(run: EvaluationRun, output: OutputOptions, apply_thres
             fooled_progress=bar.update_fooled,
             check_progress=bar.update_check,
         )
+
+
+def measure_and_write(
+    command: str,
+    model_and_data: tuple[Classifier, Dataset],
+    spec: AttackSpec,
+    max_bad: int,
+    output: OutputOptions,
+    measure: Callable[[], Document],
+    **settings: Any,
+) -> int:
+    """Measure, unless the run directory holds the result; write the document, and return its exit code.
+
+    settings: those of the command for `run_settings`. Raises as `RunDirectory` and `write_result` do.
+    """
+    from robustbench_fgsm.runs.directory import RunDirectory
+    from robustbench_fgsm.runs.settings import run_settings
+
+    hashed = output.out is not None
+    all_settings = partial(run_settings, command, *model_and_data, spec, max_bad=max_bad, hash_images=hashed, **settings)
+    with RunDirectory(output.out, all_settings) as run:
+        document = run.write_result(run.result or measure())
+    return write_result(document, output)

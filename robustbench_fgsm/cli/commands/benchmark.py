@@ -41,11 +41,10 @@ def benchmark_command(
     from robustbench_fgsm.benchmarking.benchmark import check_benchmark_settings, choose_references, run_benchmark
     from robustbench_fgsm.benchmarking.contenders import check_levels, check_pytorch_network
     from robustbench_fgsm.cli.load import load_model_and_data
-    from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
+    from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr
+    from robustbench_fgsm.cli.run_evaluation import measure_and_write
     from robustbench_fgsm.engine.batch_size import choose_batch_size
     from robustbench_fgsm.engine.preflight import preflight
-    from robustbench_fgsm.runs.directory import RunDirectory
-    from robustbench_fgsm.runs.settings import run_settings
 
     check_benchmark_settings(spec, benchmark_options.rounds, benchmark_options.threads)
     benchmark_options = replace(benchmark_options, levels=tuple(check_levels(benchmark_options.levels)))
@@ -62,17 +61,5 @@ def benchmark_command(
         with stdout_to_stderr(), progress_bar("benchmark", quiet=output.quiet) as progress:
             return run_benchmark(classifier, images, spec, options, run_options, warnings=warnings, progress=progress).to_dict()
 
-    settings = partial(
-        run_settings,
-        "benchmark",
-        classifier,
-        images,
-        spec,
-        max_bad=run_options.max_bad,
-        hash_images=output.out is not None,
-        batch_size=run_options.batch_size,
-        **asdict(benchmark_options) | {"references": versions},
-    )
-    with RunDirectory(output.out, settings) as run:
-        document = run.write_result(run.result or measure())
-    return write_result(document, output)
+    settings = asdict(benchmark_options) | {"references": versions, "batch_size": run_options.batch_size}
+    return measure_and_write("benchmark", (classifier, images), spec, run_options.max_bad, output, measure, **settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Any
 
 from robustbench_fgsm.cli.expand_options import Variant, expand_options
@@ -34,16 +33,15 @@ def compare_command(
 
     from robustbench_fgsm.attack.outputs import read_for_loss
     from robustbench_fgsm.cli.load import load_model_and_data
-    from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
+    from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr
+    from robustbench_fgsm.cli.run_evaluation import measure_and_write
     from robustbench_fgsm.comparison.compare import Opponents, compare_spec, load_candidate_or_images
     from robustbench_fgsm.engine.choose_plan import choose_plan
     from robustbench_fgsm.engine.plan import check_optimize_level
     from robustbench_fgsm.engine.preflight import preflight
     from robustbench_fgsm.references.candidate_styles import get_style
     from robustbench_fgsm.references.registry import REFERENCES, check_references
-    from robustbench_fgsm.runs.directory import RunDirectory
     from robustbench_fgsm.runs.manifest import read_recorded_plan
-    from robustbench_fgsm.runs.settings import run_settings
 
     check_optimize_level(run_options.optimize)
     get_style(style)
@@ -73,19 +71,10 @@ def compare_command(
             )
         return found.to_dict()
 
-    settings = partial(
-        run_settings,
-        "compare",
-        classifier,
-        images,
-        spec,
-        max_bad=run_options.max_bad,
-        hash_images=output.out is not None,
-        plan=plan,
-        references={name: entry.installed_version for name, entry in REFERENCES.entries().items() if name in names},
+    settings = {
+        "plan": plan,
+        "references": {name: entry.installed_version for name, entry in REFERENCES.entries().items() if name in names},
         **({"ignore": list(ignored)} if ignored else {}),
         **({} if own is None else {"candidate": {"spec": candidate, "style": style, "sha256": own.sha256}}),
-    )
-    with RunDirectory(output.out, settings) as run:
-        document = run.write_result(run.result or measure())
-    return write_result(document, output)
+    }
+    return measure_and_write("compare", (classifier, images), spec, run_options.max_bad, output, measure, **settings)

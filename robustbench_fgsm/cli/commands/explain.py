@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -56,12 +55,11 @@ def explain_command(
     check_explain_spec(spec, claims)
 
     from robustbench_fgsm.cli.load import load_model_and_data
-    from robustbench_fgsm.cli.output import progress_bar, write_result
+    from robustbench_fgsm.cli.output import progress_bar
+    from robustbench_fgsm.cli.run_evaluation import measure_and_write
     from robustbench_fgsm.engine.batch_size import choose_batch_size
     from robustbench_fgsm.engine.preflight import check_batch_size, preflight
     from robustbench_fgsm.explanation.explain import check_explain_classifier, explain_spec
-    from robustbench_fgsm.runs.directory import RunDirectory
-    from robustbench_fgsm.runs.settings import run_settings
 
     check_batch_size(run_options.batch_size)
     classifier, images = load_model_and_data(model_options, data_options, seed=attack.seed, quiet=output.quiet)
@@ -74,19 +72,5 @@ def explain_command(
         with progress_bar("explain", quiet=output.quiet) as progress:
             return explain_spec(classifier, images, claims, spec, run_options, warnings=warnings, progress=progress).to_dict()
 
-    settings = partial(
-        run_settings,
-        "explain",
-        classifier,
-        images,
-        spec,
-        max_bad=run_options.max_bad,
-        hash_images=output.out is not None,
-        claims=[claim.to_dict(len(images)) for claim in claims],
-        batch_size=run_options.batch_size,
-    )
-    with RunDirectory(output.out, settings) as run:
-        document = run.write_result(run.result or measure())
-    write_result(document, output)
-    code: int = document["exit_code"]
-    return code
+    settings = {"claims": [claim.to_dict(len(images)) for claim in claims], "batch_size": run_options.batch_size}
+    return measure_and_write("explain", (classifier, images), spec, run_options.max_bad, output, measure, **settings)
