@@ -11,7 +11,7 @@ import torch
 
 from robustbench_fgsm.data.dataset import Batch
 from robustbench_fgsm.errors import RfgsmError
-from robustbench_fgsm.global_generators import preserve_generators
+from robustbench_fgsm.global_settings import preserve_generators
 from robustbench_fgsm.models.classifier import Classifier, move_to_classifier
 
 OutputsOnNoise = tuple[list[float], list[float]]
