@@ -232,12 +232,12 @@ def test_a_budget_above_all_levels_gets_no_hint(text: str, bounds: Bounds) -> No
 @pytest.mark.parametrize(
     ("text", "bounds", "meant"),
     [
-        ("8/255", Bounds(0.0, 255.0), "write 8 if you"),
-        ("0.5", Bounds(0.0, 255.0), "write 127.5 if"),
+        ("8/255", Bounds(0.0, 255.0), "write 8 for 8/255"),
+        ("0.5", Bounds(0.0, 255.0), "write 127.5 for"),
         ("1/255", Bounds(0.0, 255.0), "write 1 "),
         ("8/255", Bounds(0.0, 1023.0), "write 32.0941 for 8/255 of that range"),
-        ("0.03", Bounds(0.0, 65535.0), "write 1966.05 if"),
-        ("8/255", Bounds(-32768.0, 32767.0), "write 2056 if"),
+        ("0.03", Bounds(0.0, 65535.0), "write 1966.05 for"),
+        ("8/255", Bounds(-32768.0, 32767.0), "write 2056 for"),
     ],
 )
 def test_a_budget_below_one_level_is_named_with_its_conversion(text: str, bounds: Bounds, meant: str) -> None:

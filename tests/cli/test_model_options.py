@@ -119,7 +119,7 @@ def test_a_manifest_runs_no_code(run: Run, place: Path) -> None:
     [
         (["--model", "resnet50"], "--data must be named for resnet50"),
         (["--model", "mlp300", "--mean", "x"], "--mean must be numbers with commas between, got 'x'"),
-        (["--model", "mlp300", "--bounds", "1"], "--bounds must be LOW,HIGH, or such pairs"),
+        (["--model", "mlp300", "--bounds", "1"], "--bounds must be LOW,HIGH, or several LOW,HIGH"),
         (["--model", "mlp300", "--dataset", "cifar10"], "mlp300 takes no --dataset: leave it out"),
         (["--model", "mlp300", "--num-classes", "1"], "num classes must be an integer >= 2"),
     ],

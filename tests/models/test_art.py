@@ -167,9 +167,9 @@ def test_no_images() -> None:
 
 def test_any_other_loss_is_refused() -> None:
     classifier, x, y = from_art(scikit(LogisticRegression())), images(shape=(20,)), torch.arange(6) % 3
-    with pytest.raises(ModelError, match="brings its own loss"):
+    with pytest.raises(ModelError, match="has its own loss"):
         classifier.loss_gradient(x, y, margin_loss)
-    with pytest.raises(ModelError, match="brings its own loss"):
+    with pytest.raises(ModelError, match="has its own loss"):
         rf.fgsm(classifier, x, y, 0.1, stable=True)
 
 
