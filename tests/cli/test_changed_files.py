@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import os
 import re
+import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
+import robustbench_fgsm as rf
 from robustbench_fgsm.files.array_files import write_safetensors
 from tests.cli.test_changed_inputs import contents
 from tests.cli.test_options import PROGRAMS
@@ -130,6 +135,97 @@ def write_adversarial(name: str) -> Callable[[int], object]:
     return write
 
 
+def write_keras(changed: int) -> None:
+    from robustbench_fgsm.models.sources.keras import import_keras
+
+    try:
+        keras = import_keras()
+    except rf.RfgsmError:
+        pytest.skip("needs keras")
+    kept = Path(f"kept-{changed}.keras")
+    if not kept.exists():  # the file holds the time of its writing
+        model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        model.layers[-1].set_weights([np.full((FEATURES, 3), 0.01 + changed), np.arange(3.0)])
+        model.save(kept)
+    Path("net.keras").write_bytes(kept.read_bytes())
+
+
+def write_huggingface(changed: int) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    small = {"embedding_size": 4, "hidden_sizes": [4], "depths": [1], "layer_type": "basic", "num_channels": 1, "num_labels": 3}
+    network = transformers.ResNetForImageClassification(transformers.ResNetConfig(**small))
+    network.classifier[-1].bias.data[0] += changed
+    network.save_pretrained("net")
+    processor = {"do_resize": False, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": False}
+    Path("net/preprocessor_config.json").write_text(json.dumps(processor))
+
+
+def write_processor(changed: int) -> None:
+    write_huggingface(0)
+    file = Path("net/preprocessor_config.json")
+    normalisation = {"do_normalize": True, "image_mean": [0.5], "image_std": [0.5 + changed / 10]}
+    file.write_text(json.dumps(json.loads(file.read_text()) | normalisation))
+
+
+def encoded(changed: int) -> list[bytes]:
+    """Return the images as BMP files, whose sizes do not depend on their pixels."""
+    files = [io.BytesIO() for _ in range(SAMPLES)]
+    for image, file in zip(samples(changed)[0], files, strict=True):
+        Image.fromarray(image).save(file, "BMP")
+    return [file.getvalue() for file in files]
+
+
+def shards(changed: int) -> list[bytes]:
+    """Return the images as two archives."""
+    found, images = [], encoded(changed)
+    for numbers in (range(6), range(6, SAMPLES)):
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w") as archive:
+            for number in numbers:
+                for suffix, content in (("bmp", images[number]), ("cls", b"%d" % (number % 3))):
+                    member = tarfile.TarInfo(f"{number:02}.{suffix}")
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+        found.append(stream.getvalue())
+    return found
+
+
+def write_shards(changed: int) -> None:
+    for number, content in enumerate(shards(changed)):
+        Path(f"part-{number}.tar").write_bytes(content)
+        Path(f"part-{number}.tar.gz").write_bytes(gzip.compress(content, 0, mtime=0))
+
+
+def write_bucket(changed: int) -> None:
+    storage = pytest.importorskip("fsspec").filesystem("memory")
+    for number, content in enumerate(shards(changed)):
+        storage.pipe_file(f"/changed/part-{number}.tar", content)
+
+
+def table_writer(name: str) -> Callable[[int], object]:
+    """Return the writer of a table with images as bytes, saved or in parquet, or with the paths of image files."""
+
+    def write(changed: int) -> None:
+        datasets = pytest.importorskip("datasets")
+        datasets.disable_progress_bars()
+        images = encoded(changed)
+        if name == "paths":
+            for number, content in enumerate(images):
+                place = Path("table", "abc"[number % 3])
+                place.mkdir(parents=True, exist_ok=True)
+                (place / f"{number:02}.bmp").write_bytes(content)
+            return
+        rows = [{"bytes": content, "path": f"{number}.bmp"} for number, content in enumerate(images)]
+        kinds = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])})
+        columns = {"image": rows, "label": [number % 3 for number in range(SAMPLES)]}
+        table = datasets.Dataset.from_dict(columns, kinds)
+        Path("table").mkdir(exist_ok=True)
+        table.save_to_disk("table") if name == "rows" else table.to_parquet("table/test.parquet")
+
+    return write
+
+
 def write_class_map(changed: int) -> None:
     Path("map.json").write_text(json.dumps(["1", "0", "2"] if changed else ["0", "1", "2"]))
 
@@ -148,6 +244,7 @@ def data_writer(name: str) -> Callable[[int], object]:
     return write
 
 
+FLAT = "--model factory:flat.py:make --num-classes 3"
 TABLE = "--model factory:net.py:make --num-classes 3 --data csv:table.csv"
 NPZ = "--model mlp300 --data npz:data.npz"
 STANDARD = "--model mlp300 --weights standard"
@@ -170,12 +267,24 @@ INPUTS: Mapping[str, tuple[str, Callable[[int], object]]] = {
     "onnx": ("evaluate --model net.onnx --data npz:data.npz", write_onnx),
     "skops": ("evaluate --model sklearn:net.skops --data npz:data.npz", write_skops),
     "program": ("evaluate --model net.pt2 --data npz:data.npz --trust-model-code", write_program),
+    "keras": ("evaluate --model keras:net.keras --data npz:data.npz", write_keras),
+    "hugging face": ("evaluate --model hf:net --data npz:data.npz", write_huggingface),
+    "processor": ("sweep --model hf:net --data npz:data.npz", write_processor),
+    "shards": (f"evaluate {FLAT} --data wds:part-{{0..1}}.tar", write_shards),
+    "compressed shards": (f"attack {FLAT} --data wds:part-{{0..1}}.tar.gz", write_shards),
+    "object storage": (f"evaluate {FLAT} --data wds:memory://changed/part-{{0..1}}.tar", write_bucket),
+    "rows": (f"compare {FLAT} --data hf-data:table {OURS}", table_writer("rows")),
+    "parquet": (f"evaluate {FLAT} --data hf-data:table", table_writer("parquet")),
+    "paths": (f"evaluate {FLAT} --data hf-data:table", table_writer("paths")),
     "source": ("transfer --source net.onnx --data npz:data.npz", write_onnx),
     "target": ("transfer --source factory:flat.py:make --num-classes 3 --target net.onnx --data npz:data.npz", write_onnx),
     "candidate": (f"compare {MLP} --references none --candidate saved.npz", write_adversarial("saved.npz")),
     "safe candidate": (f"compare {MLP} --references none --candidate saved.safetensors", write_adversarial("saved.safetensors")),
 }  # fmt: skip
 """A command that reads a file, and the function that writes the file, changed or not. Code is in `test_changed_inputs.py`."""
+
+DATA = ("csv", "images", "mat", "root", "shards", "object storage", "parquet", "paths", "class map", "bounds", "bounds in npz")
+"""Evaluations of other data after the change, which no gate compares. Another model may be compared with the first one."""
 
 OTHERS = {
     **dict.fromkeys(["--out", "--plot", "--csv", "--html", "--junit", "--log-dir"], "an output"),
@@ -198,22 +307,27 @@ def test_every_option_that_names_a_file_is_in_the_table() -> None:
                 assert {*part.opts} & (words | OTHERS.keys()), (name, part.opts)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")
 @pytest.mark.parametrize("name", INPUTS)
 def test_a_changed_file_is_another_run(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, name: str
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], one_thread: None, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if "hf-data:" in INPUTS[name][0]:
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     Path("net.py").write_text(NETWORK)
     Path("flat.py").write_text(NETWORK.replace("nn.Linear(784, 3)", "nn.Sequential(nn.Flatten(), nn.Linear(784, 3))"))
     write_table(0)
     data_writer("npz")(0)
     line, write = INPUTS[name]
     write(0)
+    capsys.readouterr()  # bars of other libraries
     words = [*line.split(), "--batch-size", "4", "--device", "cpu", "--out", "run", "--quiet", "--json"]
     code, first, err = run(*words)
     assert code in (0, 1), err
     before, times = contents(), {file: file.stat() for file in tmp_path.rglob("*") if file.is_file()}
     write(1)
+    capsys.readouterr()
     for file, status in times.items():
         if file.exists():
             os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -230,6 +344,12 @@ def test_a_changed_file_is_another_run(
     if code == 2:
         assert contents() == before
     write(0)
+    capsys.readouterr()
     code, again, err = run(*words)
     assert code in (0, 1), err
     assert without_times(json.loads(again)) == without_times(json.loads(first))
+    if line.startswith("evaluate"):
+        write(1)
+        assert run(*words[:-3], "other", *words[-2:])[0] in (0, 1)
+        code, out, err = run("gate", "other", "--baseline", "run", "--json")
+        assert (code == 2) == (name in DATA), err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -153,12 +154,29 @@ def _open_table(name: str) -> Any:
     try:
         if is_directory(path) and any(is_file(path / file) for file in ("state.json", "dataset_dict.json")):
             return _check_whole(datasets.load_from_disk(str(path)))
-        return datasets.load_dataset(str(path) if is_present(path) else name)
+        if is_present(path):
+            return datasets.load_dataset(str(path), cache_dir=str(Path(datasets.config.HF_DATASETS_CACHE, _state_of_files(path))))
+        return datasets.load_dataset(name)
     except Exception as error:  # `datasets` trusts the types in its files
         raise DataError(
             f"hf-data must name a data set of the hub or a directory of one, got {name} ({first_line(error)}): "
             "check the name, or fetch it where there is a network"
         ) from error
+
+
+def _state_of_files(path: Path) -> str:
+    """Return a hash of names, sizes and times of a file, or of all files below a directory.
+
+    `datasets` keeps the rows that it has read, and takes a file of one path and time of modification for unchanged. A change also
+    sets the time of the last change of status, which no program can set back.
+    """
+    digest = hashlib.sha256()
+    for file in sorted([path, *path.rglob("*")]):
+        with suppress(OSError):  # a link to nothing, for one
+            found = file.stat()
+            state = (str(file), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+            digest.update(repr(state).encode(errors="surrogateescape"))
+    return f"rfgsm-{digest.hexdigest()[:16]}"
 
 
 def _check_whole(table: Any) -> Any:
