@@ -536,9 +536,16 @@ def hash_architecture(module: nn.Module) -> str:
 
 
 def _is_layer_setting(key: str, value: object) -> bool:
-    """Return True for a plain value of a layer, such as its stride; not for its mode and what PyTorch keeps for itself."""
+    """Return True for a plain value of a layer, such as its stride; not for its mode, and what PyTorch keeps for itself.
+
+    Nor for its name, in which Keras counts the layers that a process has made.
+    """
     parts = value if isinstance(value, tuple) else (value,)
-    return key != "training" and not key.startswith("_") and all(isinstance(part, int | float | str | None) for part in parts)
+    return (
+        key not in ("training", "name")
+        and not key.startswith("_")
+        and all(isinstance(part, int | float | str | None) for part in parts)
+    )
 
 
 def _hashed_parts(key: str, value: object) -> Iterator[bytes]:

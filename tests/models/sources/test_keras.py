@@ -90,6 +90,13 @@ def test_outputs_of_keras(body: Callable[..., Any], end: str, tmp_path: Path, im
     torch.testing.assert_close(gradient, exact.reshape(gradient.shape), atol=1e-5, rtol=1e-3)
 
 
+def test_loads_twice_as_one_model(tmp_path: Path) -> None:
+    """Keras counts the models of a process in their names."""
+    dense(layers.Dense(10)).save(tmp_path / "net.keras")
+    one, two = (rf.load_classifier(f"keras:{tmp_path / 'net.keras'}") for _ in range(2))
+    assert one.info == two.info
+
+
 def test_agrees_with_art(tmp_path: Path, images: rf.ArrayDataset) -> None:
     keras.utils.set_random_seed(0)
     convolutional(*ENDS["softmax"]()).save(tmp_path / "net.keras")
