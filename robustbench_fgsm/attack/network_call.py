@@ -50,15 +50,20 @@ def call_network(network: Callable[[Tensor], Any], x: Tensor) -> Any:
                 "model must get two images at least, got one: its batch norm uses the batch's statistics "
                 "(track_running_stats=False), so pass more images, or choose a batch size that leaves no image alone"
             ) from error
-        if "type" not in str(error).lower():  # the messages of PyTorch about a precision have "type" or "dtype"
+        if not _is_about_types(error):
             raise
         for dtype in network_dtypes(network):
             if dtype != x.dtype:
                 try:
                     return network(x.to(dtype))
-                except (RuntimeError, TypeError, ValueError):
-                    continue
+                except (RuntimeError, TypeError, ValueError) as other:
+                    if not _is_about_types(other):  # a wrong shape, which the types hid
+                        raise
         raise
+
+
+def _is_about_types(error: Exception) -> bool:
+    return "type" in str(error).lower()  # in PyTorch's messages about a precision, also as "dtype"
 
 
 def check_has_weights(network: nn.Module) -> None:

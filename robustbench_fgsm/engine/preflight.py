@@ -31,6 +31,7 @@ from robustbench_fgsm.models.precision import output_resolution
 from robustbench_fgsm.options import check_batch_size as check_batch_size
 from robustbench_fgsm.spec import (
     AttackSpec,
+    Bounds,
     TargetRule,
     check_bounds,
     feature_epsilon_warnings,
@@ -53,6 +54,9 @@ OUTPUT_TOLERANCE = 0.01
 
 MAX_CHANGED_SIGNS = 0.01
 """Share of the pixels on which 16-bit gradients may have another sign than float32 ones without a warning."""
+
+MIN_PIXELS_AT_ENDS = 100
+"""Pixels at an end of their range that show by their gradients whether a network clamps its images."""
 
 DARK_IMAGE_THRESHOLD = 0.02
 """Largest pixel below which images were probably divided by 255 twice."""
@@ -163,7 +167,8 @@ def _check_batch(classifier: Classifier, batch: Batch, spec: AttackSpec, *, is_a
         warnings += check_classifier_outputs(classifier, batch, outputs, spec.loss)
     if not is_attacked:
         return [*warnings, *model_warnings(classifier, batch, outputs, _predict_checked(classifier, fewer))]
-    among_fewer = check_gradient(classifier, fewer, spec)
+    gradient, among_fewer = check_gradient(classifier, fewer, spec)
+    warnings += clamp_warnings(fewer.images, gradient.cpu(), check_bounds(classifier.bounds))
     warnings += precision_warnings(classifier, fewer, spec)
     return [*warnings, *model_warnings(classifier, batch, outputs, among_fewer)]
 
@@ -297,13 +302,28 @@ def _form_remedy(classifier: Classifier, images: Tensor) -> str:
     return f"pass --image-size {side} for image files, or resize arrays to {side} x {side}"
 
 
-def check_gradient(classifier: Classifier, batch: Batch, spec: AttackSpec) -> Tensor:
-    """Return the outputs (N, K) of a gradient's forward pass; raise ModelError if no gradient reaches the images."""
+def check_gradient(classifier: Classifier, batch: Batch, spec: AttackSpec) -> tuple[Tensor, Tensor]:
+    """Return the gradient (N, ...) and the outputs (N, K); raise ModelError if no gradient reaches the images."""
     loss = get_loss(spec.loss, stable=spec.stable)
     device = classifier.device
     with user_code("model must pass a gradient back to its images", ModelError, GRADIENT_REMEDY):
-        _, outputs = classifier.loss_gradient(batch.images.to(device), batch.labels.to(device), loss)
-    return outputs
+        return classifier.loss_gradient(batch.images.to(device), batch.labels.to(device), loss)
+
+
+def clamp_warnings(images: Tensor, gradient: Tensor, bounds: Bounds) -> list[str]:
+    """Return a warning if no pixel (N, ...) at an end of its range has a gradient, and most others have one.
+
+    In PyTorch 2.14, torch.clamp has no gradient at its limits.
+    """
+    low, high = limits_of(bounds, images)
+    at_end, has_gradient = (images <= low) | (images >= high), gradient != 0
+    is_masked = int(at_end.sum()) >= MIN_PIXELS_AT_ENDS and not bool(has_gradient[at_end].any())
+    if not (is_masked and has_gradient[~at_end].float().mean() > 0.5):
+        return []
+    return [
+        f"gradient masking: {float(at_end.float().mean()):.0%} of the pixels are at an end of their range, where their gradient is "
+        "exactly zero, so FGSM cannot move them: if the network clamps its images, leave this out"
+    ]
 
 
 def precision_warnings(classifier: Classifier, batch: Batch, spec: AttackSpec) -> list[str]:

@@ -26,6 +26,9 @@ from robustbench_fgsm.runs.manifest_schema import (
 REMEDY = "measure it again, or choose another directory"
 RATE_KEYS = {"value", "count", "n", "low", "high"}
 MATRIX_KEYS = ("confusion", "transition", "clean_confusion")
+COUNT_KEYS = ("n", "label", "clean_correct")
+RATES_BY_MATRIX = (("confusion", "robust_accuracy"), ("confusion", "accuracy"), ("clean_confusion", "clean_accuracy"))
+"""A matrix, and the rate of its diagonal beside it."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -44,13 +47,28 @@ class RateFields(FileSchema):
         value = self.count / self.n if self.n else None
         if (value is None) != (self.value is None) or not math.isclose(value or 0.0, self.value or 0.0, abs_tol=1e-9):
             raise ValueError(f"{self.count} of {self.n} is {value}, not {self.value}")
+        if (self.low or 0.0) > (1.0 if self.high is None else self.high):
+            raise ValueError(f"an interval from {self.low} to {self.high} is empty")
         return self
 
 
 class MatrixFields(FileSchema):
-    """A dense matrix of counts."""
+    """A dense matrix of counts, with as many rows as columns."""
 
     matrix: list[list[Count]]
+
+    @model_validator(mode="after")
+    def _check_square(self) -> Self:
+        if any(len(row) != len(self.matrix) for row in self.matrix):
+            raise ValueError(f"{len(self.matrix)} rows have other numbers of columns")
+        return self
+
+
+class NumberFields(FileSchema):
+    """A count, or a budget."""
+
+    count: Count | None = None
+    epsilon: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
 class ResultFields(FileSchema):
@@ -97,7 +115,24 @@ def check_result(document: dict[str, Any], file: Path) -> StoredResult:
             validate(RateFields, value, f"{place} in {file}", RunError, REMEDY)
         elif key in MATRIX_KEYS and isinstance(value, list):
             validate(MatrixFields, {"matrix": value}, f"{place} in {file}", RunError, REMEDY)
+        elif key in (*COUNT_KEYS, "epsilon") and not isinstance(value, (dict, list)):
+            kind = "epsilon" if key == "epsilon" else "count"
+            validate(NumberFields, {kind: value}, f"{place} in {file}", RunError, REMEDY)
+    for place, parent in [("", document), *_fields(document)]:
+        if isinstance(parent, dict):
+            _check_diagonals(parent, f"{place} in {file}" if place else str(file))
     return StoredResult(document, file)
+
+
+def _check_diagonals(parent: dict[str, Any], place: str) -> None:
+    """Raise RunError if a dense matrix has another number on its diagonal than the rate beside it counts."""
+    for matrix, rate in RATES_BY_MATRIX:
+        rows, found = parent.get(matrix), parent.get(rate)
+        if isinstance(rows, list) and isinstance(found, dict) and found.keys() == RATE_KEYS:
+            right, total = sum(row[index] for index, row in enumerate(rows)), sum(map(sum, rows))
+            if right != found["count"] or total > found["n"]:
+                counted = f"{rate} counts {found['count']} of {found['n']}"
+                raise RunError(f"{place} must have a valid {matrix}, got {right} right of {total} where {counted}: {REMEDY}")
 
 
 def _fields(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from robustbench_fgsm.attack.clip import clip
 from robustbench_fgsm.attack.losses import Loss, cross_entropy, stable_cross_entropy
 from robustbench_fgsm.errors import CandidateError
-from robustbench_fgsm.models.copy_module import copy_module
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.candidate_reference import check_returned_images
 from robustbench_fgsm.short_repr import short_repr
@@ -21,7 +20,7 @@ from robustbench_fgsm.verification.call_recorder import ForwardPass
 from robustbench_fgsm.verification.methods import FGSM
 from robustbench_fgsm.verification.sandbox import ObservedCall, observe_call
 from robustbench_fgsm.verification.step_rule import Fit, fit_rule, rule_of
-from robustbench_fgsm.verification.trajectory import TOLERANCE, UNDECIDABLE_SHARE, Trajectory, read_trajectory
+from robustbench_fgsm.verification.trajectory import TOLERANCE, UNDECIDABLE_SHARE, Trajectory, float64_copy, read_trajectory
 
 SMALLEST_NORMAL = 1e-36
 """A gradient below this magnitude may underflow to 0 if the loss is averaged."""
@@ -236,7 +235,7 @@ def exact_gradient(call: AttackCall, loss: Loss = cross_entropy) -> Tensor:
     """Return the gradient (N, C, H, W) of the summed loss in float64."""
     leaf = call.x.double().requires_grad_()
     with torch.enable_grad():
-        total = loss(copy_module(call.model).double()(leaf), call.y).sum()
+        total = loss(float64_copy(call)(leaf), call.y).sum()
     (gradient,) = torch.autograd.grad(total, leaf)
     return gradient
 

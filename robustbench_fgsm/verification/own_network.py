@@ -16,6 +16,7 @@ from robustbench_fgsm.engine.preflight import check_images, require_cross_entrop
 from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.errors import InvalidRunError, ModelError, SettingError
 from robustbench_fgsm.models.classifier import Classifier, PixelSpaceNetwork, TorchClassifier
+from robustbench_fgsm.models.precision import output_resolution
 from robustbench_fgsm.options import VerifyOptions
 from robustbench_fgsm.references.candidate import Candidate
 from robustbench_fgsm.references.saved_images import SavedImages
@@ -46,6 +47,8 @@ def own_network_call(classifier: Classifier, data: Dataset, epsilon: float = DEF
         SettingError: if the bounds are not [0, 1], to which the candidate must clip the images of the test bench.
         InvalidRunError: if an image's outputs are not finite.
     """
+    if isinstance(classifier, TorchClassifier) and output_resolution(classifier.info.dtype):
+        classifier = classifier.variant(torch.float32)  # the candidate is measured, not the rounding of 16 bits
     model = _recorded_network(classifier)
     require_multi_class(classifier, "verify")
     remedy = "use compare, which takes them, or leave out --model"

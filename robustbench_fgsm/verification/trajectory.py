@@ -83,9 +83,33 @@ class Trajectory:
         return torch.minimum(last_far + 1, self.counts)
 
 
+class OwnPrecision(nn.Module):
+    """A network that casts inside, called with float32 images: outputs and gradients are float64 again."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs for images of float64."""
+        outputs: Tensor = self.network(x.float()).double()
+        return outputs
+
+
+def float64_copy(call: AttackCall) -> nn.Module:
+    """Return a copy of the call's network that computes in float64; one that casts inside keeps its own precision."""
+    network = copy_module(call.model).double().eval()
+    try:
+        with torch.no_grad():
+            network(call.x[:1].double())
+    except (RuntimeError, TypeError, ValueError):
+        return OwnPrecision(copy_module(call.model).eval())
+    return network
+
+
 def read_trajectory(call: AttackCall, passes: Iterable[ForwardPass], images: Tensor) -> Trajectory | None:
     """Return the iterates of a call; None if no gradient was heard, or not one for each image."""
-    network = copy_module(call.model).double().eval()
+    network = float64_copy(call)
     rows: list[list[tuple[Tensor, ...]]] = [[] for _ in call.x]
     points_before = call.x.double().clone()
     for one in passes:

@@ -207,6 +207,13 @@ def test_other_errors_are_raised(x: Tensor) -> None:
         call_network(nn.Sequential(nn.Linear(4, 2).half(), nn.Linear(2, 2).double()), x)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_wrong_shape_is_named_in_any_precision(dtype: torch.dtype) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).to(dtype)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        call_network(network, torch.rand(2, 1, 5, 5))
+
+
 @pytest.mark.parametrize("recurrent", [nn.LSTM, nn.GRU, nn.RNN])
 def test_cudnn_is_off_for_recurrent_layers_alone(
     recurrent: type[nn.LSTM | nn.GRU | nn.RNN], monkeypatch: pytest.MonkeyPatch

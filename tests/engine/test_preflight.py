@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -176,6 +177,32 @@ def test_cut_gradient(cut: object) -> None:
     with pytest.raises(ModelError, match=r"must pass a gradient back to its images, .*: look for no_grad, detach") as raised:
         warnings_of(linear(Layer(cut)), labelled_by(linear()))
     assert "\n" not in str(raised.value)
+
+
+class ClampWithoutLimits(torch.autograd.Function):
+    """Clamp to [0, 1], without a gradient at the limits, as in PyTorch 2.14."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return grad * ((x > 0) & (x < 1))
+
+
+def test_a_network_that_clamps_its_images(images: rf.ArrayDataset) -> None:
+    torch.manual_seed(0)
+    plain, clamped = (
+        rf.wrap(nn.Sequential(*layers, nn.Flatten(), nn.Linear(784, 10)), 10) for layers in ((), (Layer(ClampWithoutLimits.apply),))
+    )
+    assert not any("masking" in text for text in warnings_of(plain, images))
+    (warning,) = (text for text in warnings_of(clamped, images) if "masking" in text)
+    assert re.fullmatch(
+        r"gradient masking: \d\d% of the pixels are at an end of their range, .*: if the network clamps .*", warning
+    )
 
 
 def test_labels_of_another_order() -> None:

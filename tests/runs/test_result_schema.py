@@ -29,6 +29,14 @@ WRONG: dict[str, Any] = {
     "evaluations.0.clean.accuracy.n": -4,
     "evaluations.0.epsilons.0.robust_accuracy.count": "7",
     "evaluations.0.epsilons.1.confusion": [[1, -2], [0, 3]],
+    "evaluations.0.epsilons.0.confusion": [[1, 2, 0], [0, 3]],
+    "evaluations.0.epsilons.1.confusion ": [[12, 0, 0], [0, 12, 0], [0, 0, 12]],
+    "evaluations.0.epsilons.0.robust_accuracy.low": 0.999,
+    "evaluations.0.epsilons.0.epsilon": -0.1,
+    "evaluations.0.epsilons.0.epsilon ": "8/255",
+    "evaluations.0.epsilons.0.per_class.1.n": -1,
+    "evaluations.0.epsilons.0.per_class.1.label": 1.5,
+    "evaluations.0.epsilons.0.per_class.1.clean_correct": 2**62,
     "evaluations.1.epsilons.0.per_class.2.robust_accuracy.value": None,
 }
 

@@ -45,6 +45,28 @@ def test_a_network_of_ones_own_is_one_more_call(classifier: rf.TorchClassifier, 
     assert "own" in {one.name for one in rf.verify(right, extra=[own]).responses}
 
 
+class CastsInside(nn.Module):
+    """A network that computes in float32, whatever the type of its images."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x.float())
+        return logits
+
+
+def test_a_right_candidate_is_right_on_a_network_of_any_precision(
+    classifier: rf.TorchClassifier, images: rf.ArrayDataset, one_thread: None
+) -> None:
+    for dtype in ("bfloat16", "float16", "float64", None):
+        network = classifier.copy_network() if dtype else CastsInside(classifier.copy_network())
+        own = own_network_call(rf.wrap(network, classifier.num_classes, dtype=dtype), images.head(16))
+        assert rf.verify(rf.fgsm, extra=[own]).verdict == "right", dtype
+        assert rf.verify(downhill, extra=[own]).verdict == "wrong", dtype
+
+
 def test_other_bounds_are_for_compare(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:
     """A clip to [-1, 1] is right on such a network and wrong on the images of the test bench, so nothing is said of it."""
     network = nn.Sequential(Half(), classifier.copy_network())

@@ -20,6 +20,7 @@ from robustbench_fgsm.models.download import fetch_hub_files
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.sources.huggingface_files import (
+    BILINEAR_PROCESSORS,
     CONFIG_FILE,
     INDEX_FILE,
     PROCESSOR_FILE,
@@ -53,7 +54,7 @@ def load(request: ModelRequest) -> TorchClassifier:
     preprocessing = None if processor is None else preprocessing_from_processor(processor)
     settings: Any = network.config
     wrapped = PixelSpaceNetwork(
-        HuggingFaceNetwork(network),
+        HuggingFaceNetwork(network, flips_channels=processor is not None and processor.flips_channels),
         mean if request.mean is None else request.mean,
         std if request.std is None else request.std,
         getattr(settings, "num_channels", None),
@@ -63,15 +64,16 @@ def load(request: ModelRequest) -> TorchClassifier:
 
 
 class HuggingFaceNetwork(nn.Module):
-    """Network of transformers behind the one argument of an image classifier."""
+    """Network of transformers behind the one argument of an image classifier; flips_channels: it gets blue first."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, flips_channels: bool = False) -> None:
         super().__init__()
         self.network = network
+        self.flips_channels = flips_channels
 
     def forward(self, x: Tensor) -> object:
         """Return the outputs for images, which hold the logits."""
-        return self.network(pixel_values=x)
+        return self.network(pixel_values=x.flip(1) if self.flips_channels else x)
 
 
 def normalisation_from_processor(processor: ProcessorConfig) -> tuple[list[float], list[float]]:
@@ -79,7 +81,8 @@ def normalisation_from_processor(processor: ProcessorConfig) -> tuple[list[float
     seen = 255 * (processor.rescale_factor if processor.do_rescale else 1.0)  # what the processor makes of a pixel that is 1 here
     if not processor.normalizes or processor.image_mean is None or processor.image_std is None:
         return [0.0], [1 / seen]
-    return [value / seen for value in processor.image_mean], [value / seen for value in processor.image_std]
+    power = 2 if processor.divides_twice else 1
+    return [value / seen for value in processor.image_mean], [value**power / seen for value in processor.image_std]
 
 
 def preprocessing_from_processor(processor: ProcessorConfig) -> Preprocessing:
@@ -87,14 +90,23 @@ def preprocessing_from_processor(processor: ProcessorConfig) -> Preprocessing:
     size, crop = processor.size, processor.crop_size
     sides = size if isinstance(size, dict) else {} if size is None else {"shortest_edge": size}
     edge, height, width = (sides.get(key) for key in ("shortest_edge", "height", "width"))
-    if processor.crop_pct is not None and edge is not None and edge < 384:  # as ConvNeXT's processor has it
-        crop, edge = edge, int(edge / processor.crop_pct)
+    share = processor.crop_pct or (0.875 if processor.kind == "ConvNext" else None)
+    if share is not None and edge is not None:  # as the processors of ConvNeXT and PoolFormer have it
+        if processor.kind == "PoolFormer":
+            edge = int(edge / share)
+        elif edge < 384:
+            crop, edge = edge, int(edge / share)
+        else:
+            crop, edge, height, width = None, None, edge, edge
+    elif processor.kind == "Levit" and edge is not None:
+        edge = int(256 / 224 * edge)
     resize = (edge,) if edge is not None else None if height is None or width is None else (height, width)
+    resample = processor.resample if processor.resample is not None else 2 if processor.kind in BILINEAR_PROCESSORS else 3
     square = {"height": crop, "width": crop} if isinstance(crop, int) else crop
     return Preprocessing(
         resize if processor.do_resize else None,
         (square["height"], square["width"]) if processor.crops and square is not None else None,
-        PILLOW_INTERPOLATION_CODES[processor.resample],
+        PILLOW_INTERPOLATION_CODES[resample],
     )
 
 

@@ -45,6 +45,16 @@ PLAIN_IMPLEMENTATIONS = ("eager", "sdpa")
 
 REFUSED_REMEDY = "remove it if you know that the network needs nothing else, or load the model as factory:FILE.py:FUNCTION"
 
+PROCESSOR_NAME = re.compile("(FeatureExtractor|ImageProcessor(Fast|Pil)?)$")
+BILINEAR_PROCESSORS = {"", "ViT", "MobileNetV1", "MobileNetV2", "Segformer"}
+KNOWN_PROCESSORS = BILINEAR_PROCESSORS | {
+    *("Beit", "Bit", "CLIP", "ConvNext", "DeiT", "EfficientNet", "Levit", "MobileViT", "PoolFormer", "Pvt", "Siglip")
+}
+"""Image processors whose steps are done here: by resizing, cropping, mean and std, and the order of the channels."""
+
+OTHER_STEPS = ("do_align_long_axis", "do_color_quantize", "do_grayscale", "do_pad", "do_thumbnail", "offset", "rescale_offset")
+"""Steps of image processors that are not done here."""
+
 Side = Annotated[int, Field(ge=1, le=2**15)]
 Scale = Annotated[float, Field(ge=1e-9, le=1e9)]
 
@@ -74,12 +84,16 @@ class ProcessorConfig(FileSchema):
     do_center_crop: bool | None = None
     crop_size: Side | dict[str, Side] | None = None
     crop_pct: Annotated[float, Field(gt=0.01, le=1)] | None = None
-    resample: Annotated[int, Field(ge=0, le=5)] = 2
+    resample: Annotated[int, Field(ge=0, le=5)] | None = None
     do_rescale: bool | None = True
     rescale_factor: Scale = 1 / 255
     do_normalize: bool | None = None
     image_mean: Annotated[list[float], Field(min_length=1)] | None = None
     image_std: Annotated[list[Scale], Field(min_length=1)] | None = None
+    do_flip_channel_order: bool | None = None
+    include_top: bool | None = None
+    image_processor_type: str | None = None
+    feature_extractor_type: str | None = None
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -94,12 +108,29 @@ class ProcessorConfig(FileSchema):
     @property
     def normalizes(self) -> bool:
         """Return True if the processor subtracts a mean, which older files do not say."""
-        return bool(self.do_normalize if "do_normalize" in self.model_fields_set else self.image_mean)
+        says = "do_normalize" in self.model_fields_set or self.kind == "MobileViT"
+        return bool(self.do_normalize if says else self.image_mean)
+
+    @property
+    def kind(self) -> str:
+        """Return the name of the processor's class without its ending; empty if the file does not say it."""
+        return PROCESSOR_NAME.sub("", self.image_processor_type or self.feature_extractor_type or "")
+
+    @property
+    def flips_channels(self) -> bool:
+        """Return True if the network gets blue first, as MobileViT does."""
+        return self.kind == "MobileViT" if self.do_flip_channel_order is None else self.do_flip_channel_order
+
+    @property
+    def divides_twice(self) -> bool:
+        """Return True if the processor divides by the standard deviation twice, as EfficientNet's does."""
+        return self.kind == "EfficientNet" and self.include_top is not False
 
     @property
     def crops(self) -> bool:
         """Return True if the processor crops the centre, which ConvNeXT's files do not say."""
-        return bool(self.do_center_crop if "do_center_crop" in self.model_fields_set else self.crop_pct)
+        says = "do_center_crop" in self.model_fields_set and self.kind != "ConvNext"
+        return bool(self.do_center_crop if says else self.crop_pct or self.kind == "ConvNext")
 
 
 class WeightsIndex(FileSchema):
@@ -132,7 +163,14 @@ def read_processor_config(folder: Path, spec: str) -> ProcessorConfig | None:
     document = _read(file, spec)
     if document.get("auto_map"):
         raise _loading_error(file, "auto_map", document["auto_map"])
-    return validate(ProcessorConfig, document, file, ModelError, "correct the file, or remove it and pass --mean and --std")
+    processor = validate(ProcessorConfig, document, file, ModelError, "correct the file, or remove it and pass --mean and --std")
+    other = [*(step for step in OTHER_STEPS if document.get(step)), *({processor.kind} - KNOWN_PROCESSORS)]
+    if other:
+        raise ModelError(
+            f"{file} must name an image processor whose steps are known, got {other[0]!r:.60}: load the model as "
+            "factory:FILE.py:FUNCTION, or remove the file, pass --mean and --std, and prepare the images as the model takes them"
+        )
+    return processor
 
 
 def _check_weights(folder: Path, spec: str) -> None:

@@ -9,18 +9,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import robustbench_fgsm as rf
+from robustbench_fgsm.data.decoding import pillow_to_pixels
 from robustbench_fgsm.errors import ModelError, UnsafeError
 from robustbench_fgsm.models.preprocessing import Preprocessing
 
 transformers = pytest.importorskip("transformers")
 
-from robustbench_fgsm.models.sources.huggingface import normalisation_from_processor, preprocessing_from_processor  # noqa: E402
-from robustbench_fgsm.models.sources.huggingface_files import ProcessorConfig  # noqa: E402
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES  # noqa: E402
+
+from robustbench_fgsm.models.sources.huggingface import (  # noqa: E402
+    HuggingFaceNetwork,
+    normalisation_from_processor,
+    preprocessing_from_processor,
+)
+from robustbench_fgsm.models.sources.huggingface_files import MODEL_TYPES, ProcessorConfig, read_processor_config  # noqa: E402
 
 Agrees = Callable[[rf.Classifier, rf.ArrayDataset], bool]
 PROCESSOR: dict[str, Any] = {
@@ -179,3 +188,56 @@ def test_normalisation_in_pixel_space(processor: dict[str, Any], expected: tuple
 )
 def test_resizing_and_cropping(processor: dict[str, Any], expected: Preprocessing) -> None:
     assert preprocessing_from_processor(ProcessorConfig.model_validate(processor)) == expected
+
+
+def processor_classes() -> list[str]:
+    """Return the image processors of the architectures that are loaded, each once."""
+    found: set[str] = set()
+    for kind in MODEL_TYPES:
+        names = IMAGE_PROCESSOR_MAPPING_NAMES.get(kind) or ()
+        found |= {*(names.values() if isinstance(names, dict) else [names] if isinstance(names, str) else names)} - {None}
+    return sorted(found)
+
+
+@pytest.mark.parametrize("name", processor_classes())
+def test_images_are_prepared_as_by_the_processor_of_transformers(tmp_path: Path, name: str) -> None:
+    """All steps on a colour image: a processor with other steps is refused."""
+    try:
+        processor = getattr(transformers, name)()
+    except (AttributeError, ImportError, ValueError) as error:
+        pytest.skip(f"{name} cannot be made: {error}")
+    processor.save_pretrained(tmp_path)
+    try:
+        config = read_processor_config(tmp_path, name)
+    except ModelError as error:
+        assert "steps are known" in str(error)  # noqa: PT017
+        assert ProcessorConfig.model_validate({"image_processor_type": name}).kind not in REFUSED_FOR_NOTHING
+        return
+    assert config is not None
+    levels = np.random.default_rng(0).integers(0, 256, (15, 20, 3)).repeat(24, 0).repeat(24, 1).astype(np.uint8)
+    pixels = torch.from_numpy(pillow_to_pixels(Image.fromarray(levels), preprocessing_from_processor(config))).float() / 255
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in normalisation_from_processor(config))
+    found = HuggingFaceNetwork(Shown(), flips_channels=config.flips_channels)(((pixels - mean) / std).unsqueeze(0))
+    (expected,) = processor(Image.fromarray(levels), return_tensors="pt")["pixel_values"]
+    assert found.shape == expected.unsqueeze(0).shape  # type: ignore[attr-defined]
+    assert float((found - expected).abs().mean()) < 0.001  # type: ignore[operator]
+
+
+REFUSED_FOR_NOTHING = {"ViT", "ConvNext", "MobileViT", "EfficientNet", "Levit", "PoolFormer", "Bit", "CLIP"}
+
+
+class Shown(torch.nn.Module):
+    """Returns the images that it gets."""
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        return pixel_values
+
+
+@pytest.mark.parametrize("step", [{"image_processor_type": "DonutImageProcessor"}, {"rescale_offset": True}, {"do_pad": True}])
+def test_other_steps_of_a_processor_are_refused(tmp_path: Path, step: dict[str, Any]) -> None:
+    folder = stored("resnet", tmp_path)
+    (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR | step))
+    with pytest.raises(ModelError, match=r"must name an image processor whose steps are known, got .*: load the model as factory:"):
+        rf.load_classifier(f"hf:{folder}")
+    (folder / "preprocessor_config.json").unlink()
+    assert rf.load_classifier(f"hf:{folder}", mean=0.5, std=0.25).num_classes == 10
