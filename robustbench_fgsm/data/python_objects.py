@@ -21,7 +21,7 @@ from robustbench_fgsm.data.registry import DataOptions
 from robustbench_fgsm.data.sources.arrays import arrays_to_dataset, find_array_keys
 from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.data.torch_dataset import class_names_of, split_sample, torch_dataset_to_images
-from robustbench_fgsm.errors import DataError
+from robustbench_fgsm.errors import DataError, warn_user
 from robustbench_fgsm.global_settings import preserve_generators
 from robustbench_fgsm.user_code import user_code
 
@@ -115,6 +115,9 @@ def _loader_to_dataset(loader: DataLoader[Any], options: DataOptions, name: str,
     else:
         options = replace(options, workers=loader.num_workers if options.workers is None else options.workers)
         found = _table_to_dataset(loader.dataset, options, name, None if plain else loader.collate_fn)
+    missing = len(found) - len(indices)
+    if loader.drop_last and 0 < missing < (loader.batch_size or 1):
+        warn_user(f"{name} leaves out {missing:,} of {len(found):,} images: pass drop_last=False to use all")
     return found if indices == list(range(len(found))) else Subset(found, indices)
 
 

@@ -190,7 +190,8 @@ class ClampWithoutLimits(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        return grad * ((x > 0) & (x < 1))
+        masked: Tensor = grad * ((x > 0) & (x < 1))
+        return masked
 
 
 def test_a_network_that_clamps_its_images(images: rf.ArrayDataset) -> None:

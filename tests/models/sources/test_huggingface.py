@@ -217,10 +217,10 @@ def test_images_are_prepared_as_by_the_processor_of_transformers(tmp_path: Path,
     levels = np.random.default_rng(0).integers(0, 256, (15, 20, 3)).repeat(24, 0).repeat(24, 1).astype(np.uint8)
     pixels = torch.from_numpy(pillow_to_pixels(Image.fromarray(levels), preprocessing_from_processor(config))).float() / 255
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in normalisation_from_processor(config))
-    found = HuggingFaceNetwork(Shown(), flips_channels=config.flips_channels)(((pixels - mean) / std).unsqueeze(0))
+    found: Any = HuggingFaceNetwork(Shown(), flips_channels=config.flips_channels)(((pixels - mean) / std).unsqueeze(0))
     (expected,) = processor(Image.fromarray(levels), return_tensors="pt")["pixel_values"]
-    assert found.shape == expected.unsqueeze(0).shape  # type: ignore[attr-defined]
-    assert float((found - expected).abs().mean()) < 0.001  # type: ignore[operator]
+    assert found.shape == expected.unsqueeze(0).shape
+    assert float((found - expected).abs().mean()) < 0.001
 
 
 REFUSED_FOR_NOTHING = {"ViT", "ConvNext", "MobileViT", "EfficientNet", "Levit", "PoolFormer", "Bit", "CLIP"}
