@@ -16,7 +16,7 @@ from robustbench_fgsm.attack.gradient import loss_gradient
 from robustbench_fgsm.attack.losses import get_loss
 from robustbench_fgsm.attack.step import step
 from robustbench_fgsm.engine.attack_batch import AttackedBatch
-from robustbench_fgsm.errors import ModelError
+from robustbench_fgsm.errors import ModelError, is_out_of_memory
 from robustbench_fgsm.models.classifier import Classifier, TorchClassifier
 from robustbench_fgsm.spec import AGREEMENT_TOLERANCE, AttackSpec
 
@@ -71,8 +71,8 @@ class RoundingAnalysis:
             return None
         try:
             return self._direction(self._float64, x.double(), y)
-        except (RuntimeError, TypeError, ValueError, ModelError):
-            if self.classifier.info.dtype == "float32":
+        except (RuntimeError, TypeError, ValueError, ModelError) as error:
+            if is_out_of_memory(error):
                 raise
             return None
 

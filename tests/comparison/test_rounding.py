@@ -97,7 +97,19 @@ class CancellingInHalf(Cancelling):
         return self.layer(super().forward(x).half()).float()  # type: ignore[no-any-return]
 
 
-def test_a_network_that_casts_inside_explains_zeros_alone() -> None:
-    analysis, attacked = examined(CancellingInHalf())
+class CancellingInFloat(Cancelling):
+    """It has weights of float32 and casts to float32 inside, and so cannot run in float64 either."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(super().forward(x).float())  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("network", [CancellingInHalf, CancellingInFloat])
+def test_a_network_that_casts_inside_explains_zeros_alone(network: type[nn.Module]) -> None:
+    analysis, attacked = examined(network())
     assert agreement_at(analysis, attacked, 1).pixels_explained == 0
     assert agreement_at(analysis, attacked, 1).disagreement_reasons(math.inf)
