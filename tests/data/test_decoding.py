@@ -160,19 +160,48 @@ def test_header_reveals_too_many_pixels(factor: float) -> None:
         decode_image(bomb(side, side), 3, None)
 
 
-def test_too_many_pixels_take_no_memory(tmp_path: Path) -> None:
+def claim(kind: str, encoded: bytes, side: int) -> bytes:
+    """Return an image file whose header claims `side` x `side` pixels; 16383 at most for WEBP."""
+    content = bytearray(encoded)
+    if kind == "PPM":
+        return b"P6\n%d %d\n255\n" % (side, side) + bytes(encoded[-30:])
+    if kind == "BMP":
+        content[18:26] = struct.pack("<ii", side, side)
+    elif kind == "JPEG":
+        place = next(encoded.index(mark) for mark in (b"\xff\xc0", b"\xff\xc2") if mark in encoded)
+        content[place + 5 : place + 9] = struct.pack(">HH", side, side)
+    elif kind == "TIFF":
+        start = struct.unpack("<I", encoded[4:8])[0]
+        for entry in range(start + 2, start + 2 + 12 * struct.unpack("<H", encoded[start : start + 2])[0], 12):
+            if struct.unpack("<H", encoded[entry : entry + 2])[0] in (256, 257):  # width and height
+                content[entry : entry + 12] = encoded[entry : entry + 2] + struct.pack("<HII", 4, 1, side)
+    else:  # lossless WEBP: two numbers of 14 bits behind the signature
+        content[21:25] = struct.pack("<I", (side - 1) | (side - 1) << 14)
+    return bytes(content)
+
+
+SIDES = {"PPM": 10**6, "BMP": 2**31 - 1, "JPEG": 65500, "TIFF": 2**31, "WEBP": 16000}
+
+
+def test_too_many_pixels_take_no_memory(tmp_path: Path, picture: Callable[..., Image.Image]) -> None:
     """Fault 9: above twice Pillow's limit, under 500 MB; measured in a process of its own."""
     side = int((2.1 * MAX_PIXELS) ** 0.5)
     (tmp_path / "bomb.png").write_bytes(bomb(side, side))
+    for kind, claimed in SIDES.items():
+        encoded = io.BytesIO()
+        picture(4).save(encoded, kind, **({"lossless": True} if kind == "WEBP" else {}))
+        (tmp_path / f"bomb.{kind}").write_bytes(claim(kind, encoded.getvalue(), claimed))
     program = (
         "import resource, sys; from pathlib import Path\n"
         "from robustbench_fgsm.data.decoding import UnreadableError, decode_image\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "try: decode_image(Path(sys.argv[1]).read_bytes(), 3, None)\n"
-        "except UnreadableError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+        "for file in sorted(Path(sys.argv[1]).iterdir()):\n"
+        "    try: decode_image(file.read_bytes(), 3, None)\n"
+        "    except UnreadableError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "bomb.png")], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 50_000  # kilobytes
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert len(grown := list(map(int, done.stdout.split()))) == 1 + len(SIDES)
+    assert max(grown) < 50_000  # kilobytes
 
 
 @pytest.mark.parametrize(("resize", "crop", "interpolation"), [(40, 32, "bilinear"), (33, 32, "bicubic"), (20, 32, "nearest")])
