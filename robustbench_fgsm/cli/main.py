@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -40,6 +41,7 @@ from robustbench_fgsm.errors import (
     InputError,
     ResourceError,
     RfgsmError,
+    SettingError,
     describe_error,
     first_line,
     is_out_of_memory,
@@ -113,6 +115,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run the program and exit with its code; the docs list what each code means."""
     words = sys.argv[1:] if args is None else args
     try:
+        _reject_empty_words(words)
         with interruption.interruptible(), log.open_log(words if {*words[:1]} <= processes.DISTRIBUTED_COMMANDS else ()):
             processes.check_process_count(words)
             with only_results_on_standard_output() if {"--json", "-j"} & {*words} else nullcontext():
@@ -137,6 +140,14 @@ def main(args: list[str] | None = None) -> NoReturn:
     if code == EXIT_INTERRUPTED:  # Typer also returns this code for an interrupted command
         _exit_interrupted(words)
     sys.exit(processes.final_exit_code(code or 0))
+
+
+def _reject_empty_words(words: list[str]) -> None:
+    """Raise SettingError for an empty word: that of an unset variable of the shell would stand for a default, or for `.`."""
+    for before, word in pairwise(["rfgsm", *words]):
+        if not word.strip() or (word.startswith("--") and word.endswith("=")):
+            name = word.rstrip("=").strip() or before
+            raise SettingError(f"{name} must have a value, got nothing: set the variable of the shell, or leave {name} out")
 
 
 def _interruption_message(words: list[str]) -> str:

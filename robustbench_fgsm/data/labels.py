@@ -189,7 +189,7 @@ def _check_integers(array: NDArray[Any], data_name: str) -> NDArray[np.int64]:
         if not bool(whole.all()):
             first = int(np.argmin(whole))
             raise DataError(
-                f"{data_name} must have integer labels, got {array[first]:g} at image {first}: "
+                f"{data_name} must have integer labels, got {float(array[first])} at image {first}: "
                 "pass one class index from 0 for each image, and leave out images without a label"
             )
     if len(array) and float(array.max()) >= MAX_CLASSES:

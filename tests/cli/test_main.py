@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,18 @@ def test_no_command_shows_help(run: Run) -> None:
     assert code == 2
     assert "compare" in out + err
     assert "rfgsm:" not in err
+
+
+@pytest.mark.parametrize("words", [("--data", ""), ("--data=",), ("--out", " "), ("--csv", "")])
+def test_an_empty_word_stands_for_no_default(
+    run: Run, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("evaluate", "--model", "mlp300", "--limit", "8", *words)
+    name = words[0].rstrip("=")
+    assert (code, out) == (2, "")
+    assert err == f"rfgsm: {name} must have a value, got nothing: set the variable of the shell, or leave {name} out\n"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,12 @@ def load(request: ModelRequest) -> TorchClassifier:
     request.allow_only("mean", "std", "bounds")
     folder = Path(request.name)
     folder = folder if is_directory(folder) else fetch_hub_files(request.name, HF_FILE_PATTERNS)
-    read_network_config(folder, request.spec)
+    problem = read_network_config(folder, request.spec).problem_type or "single_label_classification"
+    if problem != "single_label_classification" and (problem, request.task) != ("multi_label_classification", "multilabel"):
+        raise ModelError(
+            f"{request.spec} must be trained on one class an image, got problem_type {problem!r:.60}: pass --task multilabel (in "
+            f"Python, task='multilabel') for several labels, or correct problem_type in {CONFIG_FILE}"
+        )
     processor = read_processor_config(folder, request.spec)
     if processor is None and (request.mean is None or request.std is None):
         raise ModelError(f"{request.spec} has no {PROCESSOR_FILE} to tell its normalisation: pass --mean and --std")

@@ -68,6 +68,7 @@ class NetworkConfig(FileSchema):
     id2label: dict[Annotated[str, Field(pattern=r"^\d+$")], str] | None = None
     label2id: dict[str, NonNegativeInt] | None = None
     architectures: list[str] | None = None
+    problem_type: str | None = None
 
     @model_validator(mode="after")
     def _check_labels(self) -> Self:

@@ -88,6 +88,20 @@ def test_class_names_come_from_the_configuration(tmp_path: Path) -> None:
     assert rf.load_classifier(f"hf:{folder}").classes == tuple(f"kind {index}" for index in range(10))
 
 
+def test_a_network_of_several_labels_needs_its_task(tmp_path: Path) -> None:
+    folder = stored("resnet", tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"problem_type": "multi_label_classification"}))
+    with pytest.raises(ModelError, match=r"got problem_type 'multi_label_classification': pass --task multilabel"):
+        rf.load_classifier(f"hf:{folder}")
+    assert rf.load_classifier(f"hf:{folder}", task="multilabel").task == "multilabel"
+    (folder / "config.json").write_text(json.dumps(config | {"problem_type": "regression"}))
+    with pytest.raises(ModelError, match=r"got problem_type 'regression': .* or correct problem_type in config\.json"):
+        rf.load_classifier(f"hf:{folder}", task="multilabel")
+    (folder / "config.json").write_text(json.dumps(config | {"problem_type": "single_label_classification"}))
+    assert rf.load_classifier(f"hf:{folder}").task == "multiclass"
+
+
 class Gadget:
     def __init__(self, mark: Path) -> None:
         self.mark = str(mark)
