@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from robustbench_fgsm.errors import RfgsmError
+from robustbench_fgsm.printable_text import printable
 
 SHOWN_CHARACTERS = 60
 
@@ -57,4 +58,4 @@ def _keys(value: Any, place: tuple[int | str, ...], *, missing: bool) -> Iterato
             value = value[key]
         elif not (missing and index == len(place) - 1):
             continue
-        yield str(key)[:SHOWN_CHARACTERS]
+        yield printable(str(key)[:SHOWN_CHARACTERS])

@@ -6,6 +6,7 @@ import argparse
 import math
 import pickle
 import re
+import struct
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,6 +43,12 @@ SAFE_TORCH_VERSION = "2.10"
 """Before it, files could run code in spite of weights_only=True (CVE-2025-32434, CVE-2026-24747)."""
 
 ZIP_MAGIC, TAR_MAGIC, TAR_MAGIC_OFFSET = b"PK\x03\x04", b"ustar", 257
+
+MALFORMED_PICKLE_ERRORS = (
+    *(RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError),
+    *(OverflowError, AssertionError, struct.error),
+)
+"""What PyTorch's restricted unpickler raises for damaged bytes, beside `UnpicklingError`."""
 
 MAX_STORED_EXPANSION = 4
 """Bytes of all tensors for each byte of their file, at most, if there are more than SMALL_BYTES; names of one tensor count once."""
@@ -178,7 +185,7 @@ def read_pickled(stream: IO[bytes], name: str) -> Any:
             f"weights must hold tensors alone, got {name}, which asks for more ({_refused_operation(error)}): "
             "if you trust the file, open it once with torch.load(FILE, weights_only=False), and torch.save the state_dict() only"
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except MALFORMED_PICKLE_ERRORS as error:
         if "TorchScript" in str(error):
             raise UnsafeError(
                 f"weights must hold tensors alone, got {name}, which is TorchScript, a program: "

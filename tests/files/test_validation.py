@@ -38,6 +38,7 @@ def test_values_of_a_file_stay_as_they_are() -> None:
         ({"n": 3, "mean": "x"}, "mean", "'x'"),
         ({"n": 3, "mean": math.nan}, "mean", "nan"),
         ({"n": 3, "size": {"height": "tall"}}, "size.height", "'tall'"),
+        ({"n": 3, "size": {"a\n\x1b": "tall"}}, r"size\.a\\n\\x1b", "'tall'"),
         (["n"], "content", r"\['n'\]"),
         ({"n": "long" * 100}, "n", "'longlong"),
     ],

@@ -272,6 +272,20 @@ def test_a_cut_pickle_is_refused(tmp_path: Path) -> None:
             read_weights(tmp_path / "cut.pt")
 
 
+@pytest.mark.timeout(60)
+def test_a_cut_pickle_inside_its_checksum_is_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": nn.Linear(2, 2).state_dict(), "lr": 0.1}, tmp_path / "whole.pt")
+    with zipfile.ZipFile(tmp_path / "whole.pt") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    (pickled,) = (name for name in members if name.endswith("/data.pkl"))
+    for length in range(0, len(members[pickled]), 3):
+        with zipfile.ZipFile(tmp_path / "cut.pt", "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content[:length] if name == pickled else content)
+        with pytest.raises((ModelError, UnsafeError)):
+            read_weights(tmp_path / "cut.pt")
+
+
 def test_a_huge_header_costs_no_resources(tmp_path: Path) -> None:
     file = tmp_path / "huge.safetensors"
     file.write_bytes(struct.pack("<Q", 10**9) + SMALLEST.read_bytes()[8:])
