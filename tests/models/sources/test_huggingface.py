@@ -19,6 +19,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.data.decoding import pillow_to_pixels
 from robustbench_fgsm.errors import ModelError, UnsafeError
 from robustbench_fgsm.models.preprocessing import Preprocessing
+from robustbench_fgsm.spec import task_of
 
 transformers = pytest.importorskip("transformers")
 
@@ -94,12 +95,12 @@ def test_a_network_of_several_labels_needs_its_task(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"problem_type": "multi_label_classification"}))
     with pytest.raises(ModelError, match=r"got problem_type 'multi_label_classification': pass --task multilabel"):
         rf.load_classifier(f"hf:{folder}")
-    assert rf.load_classifier(f"hf:{folder}", task="multilabel").task == "multilabel"
+    assert task_of(rf.load_classifier(f"hf:{folder}", task="multilabel")) == "multilabel"
     (folder / "config.json").write_text(json.dumps(config | {"problem_type": "regression"}))
     with pytest.raises(ModelError, match=r"got problem_type 'regression': .* or correct problem_type in config\.json"):
         rf.load_classifier(f"hf:{folder}", task="multilabel")
     (folder / "config.json").write_text(json.dumps(config | {"problem_type": "single_label_classification"}))
-    assert rf.load_classifier(f"hf:{folder}").task == "multiclass"
+    assert task_of(rf.load_classifier(f"hf:{folder}")) == "multiclass"
 
 
 class Gadget:
