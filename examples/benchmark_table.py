@@ -33,6 +33,9 @@ def model_and_data(name: str, limit: int | None) -> tuple[rf.Classifier, rf.Data
     torch.manual_seed(0)
     images = torch.rand(limit or LARGE_LIMIT, 3, 224, 224)
     network, centred = torchvision.models.get_model(name).eval(), nn.BatchNorm1d(1000, affine=False).eval()
+    for weight in network.parameters():  # a vision transformer's last layer begins with zeros, which have no gradient
+        if weight.ndim > 1 and not weight.any():
+            nn.init.normal_(weight, std=0.02)
     with torch.no_grad():  # otherwise random weights give all images one class
         centred.running_mean = network(images[:4]).mean(0)
     classifier = rf.wrap(nn.Sequential(network, centred), 1000, mean=MEAN, std=STD)
