@@ -14,7 +14,7 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):  # before P
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.data.sources.fashion_mnist import load_fashion_mnist
@@ -22,7 +22,8 @@ from robustbench_fgsm.data.sources.fashion_mnist import load_fashion_mnist
 NAMESPACE = ("unshare", "--map-root-user", "--mount")
 INSIDE = "inside a namespace"
 
-settings.register_profile("unhurried", deadline=None)  # other work may be running on this machine
+# Other work may be running on this machine.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
 

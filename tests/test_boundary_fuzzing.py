@@ -630,6 +630,7 @@ def read_changed(boundary: Boundary, data: st.DataObject) -> RfgsmError | None:
     return None
 
 
+@pytest.mark.timeout(3600)  # 72 s were seen beside other work
 @pytest.mark.parametrize("name", BOUNDARIES)
 @fuzzed
 @seeded
