@@ -62,7 +62,10 @@ def _standard_deviation(images: Any, request: ModelRequest) -> ChannelStatistic 
     Raises ModelError for other integers, whose range is unknown, unless the request has bounds or a normalisation.
     """
     element = images.type.tensor_type.elem_type
-    integer = np.issubdtype(onnx.helper.tensor_dtype_to_np_dtype(element), np.integer) if element else False
+    try:
+        integer = np.issubdtype(onnx.helper.tensor_dtype_to_np_dtype(element), np.integer) if element else False
+    except KeyError:
+        raise ModelError(f"{request.spec} must have images of a type of ONNX, got type {element}: export it again") from None
     if not integer or request.bounds or request.mean is not None or request.std is not None:
         return request.std
     if element == onnx.TensorProto.UINT8:

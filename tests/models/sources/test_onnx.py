@@ -130,6 +130,15 @@ def test_a_missing_damaged_or_foreign_file(file: Path, tmp_path: Path) -> None:
         rf.load_classifier(str(model))
 
 
+@pytest.mark.parametrize("element", [-1, 99])
+def test_names_an_unknown_type_of_images(tmp_path: Path, file: Path, element: int) -> None:
+    model = onnx.load(file)
+    model.graph.input[0].type.tensor_type.elem_type = element
+    onnx.save(model, tmp_path / "type.onnx")
+    with pytest.raises(ModelError):
+        rf.load_classifier(str(tmp_path / "type.onnx"), num_classes=10)
+
+
 def test_names_an_unknown_operator(tmp_path: Path, file: Path) -> None:
     model = onnx.load(file)
     model.graph.node[0].op_type = "NoSuchOperator"
