@@ -530,22 +530,21 @@ def hash_architecture(module: nn.Module) -> str:
     for name, layer in module.named_modules():
         own = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
         shapes = [(key, tuple(value.shape)) for key, value in own]
-        settings = [(key, value) for key, value in vars(layer).items() if _is_layer_setting(key, value)]
+        settings = [(key, value) for key, value in vars(layer).items() if _is_layer_setting(layer, key, value)]
         digest.update(f"{name} {type(layer).__qualname__} {sorted(settings, key=str)} {shapes}\n".encode())
     return digest.hexdigest()
 
 
-def _is_layer_setting(key: str, value: object) -> bool:
+def _is_layer_setting(layer: nn.Module, key: str, value: object) -> bool:
     """Return True for a plain value of a layer, such as its stride; not for its mode, and what PyTorch keeps for itself.
 
-    Nor for its name, in which Keras counts the layers that a process has made.
+    The name of a Keras layer counts the layers of the process, so it differs from load to load.
     """
+    counted = any(part.__module__.startswith("keras.") for part in type(layer).__mro__)
+    if key == "training" or (key == "name" and counted):
+        return False
     parts = value if isinstance(value, tuple) else (value,)
-    return (
-        key not in ("training", "name")
-        and not key.startswith("_")
-        and all(isinstance(part, int | float | str | None) for part in parts)
-    )
+    return not key.startswith("_") and all(isinstance(part, int | float | str | None) for part in parts)
 
 
 def _hashed_parts(key: str, value: object) -> Iterator[bytes]:

@@ -50,6 +50,12 @@ def test_architecture_has_a_hash_of_its_own(network: nn.Sequential) -> None:
         assert hash_architecture(other) != before
 
 
+def test_name_of_a_layer_may_choose_its_function() -> None:
+    first, second = nn.ReLU(), nn.ReLU()
+    first.name, second.name = "relu", "gelu"
+    assert hash_architecture(first) != hash_architecture(second)
+
+
 def test_normalisation_by_one_value() -> None:
     x = torch.tensor([[[[0.5, 1.0]]]])
     assert torch.equal(PixelSpaceNetwork(nn.Identity(), mean=0.5, std=0.25)(x), torch.tensor([[[[0.0, 2.0]]]]))
