@@ -65,7 +65,8 @@ def measure_package(text: str) -> list[Row]:
     attacks = [PackageAttack(package.name, package.version, name) for name in adapter.constants.ATTACKS]
     try:
         with package_environment(package, adapter) as python:
-            return add_effects(python, adapter, [measure_attack(python, attack, adapter) for attack in attacks])
+            rows = add_effects(python, adapter, [measure_attack(python, attack, adapter) for attack in attacks])
+            return [row | {"date": date.today().isoformat()} for row in rows]  # a run may end on another day than it began
     except RfgsmError as error:
         return [new_row(attack, adapter) | {"verdict": REASON, "reason": one_sentence(str(error))} for attack in attacks]
 

@@ -90,6 +90,9 @@ def check_returned_images(name: str, returned: object, clean: Tensor, *, require
     if not isinstance(returned, Tensor | np.ndarray):
         shown = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else type(returned).__name__
         raise CandidateError(f"candidate {name} must return a tensor or an array, got {shown}: return the images alone")
+    if isinstance(returned, Tensor) and (returned.is_nested or returned.layout != torch.strided or returned.is_meta):
+        shown = "a nested tensor" if returned.is_nested else f"a tensor of layout {returned.layout} on {returned.device}"
+        raise CandidateError(f"candidate {name} must return a dense tensor, got {shown}: return the images as one plain tensor")
     if tuple(returned.shape) != tuple(clean.shape):
         raise CandidateError(
             f"candidate {name} must return images {tuple(clean.shape)} as it was given, got {tuple(returned.shape)}"
@@ -99,7 +102,7 @@ def check_returned_images(name: str, returned: object, clean: Tensor, *, require
         raise CandidateError(f"candidate {name} must return floating point in pixel space, got {returned.dtype}")
     if isinstance(returned, np.ndarray):
         returned = torch.from_numpy(np.ascontiguousarray(returned, dtype=np.float32))
-    images = returned.detach().to(clean.device, torch.float32)
+    images = returned.detach().as_subclass(Tensor).to(clean.device, torch.float32)
     if require_finite and not bool(images.isfinite().all()):
         bad = int((~images.flatten(1).isfinite().all(1)).sum())
         raise CandidateError(f"candidate {name} must return finite images, got NaN or infinity in {bad} of {len(images)}")

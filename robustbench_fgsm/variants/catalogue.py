@@ -384,7 +384,12 @@ MISTAKES = (
         "the gradient is taken at an iterate, but the step starts at the given image",
         "add the step to the point at which its gradient was taken",
     ),
-    Mistake("wrong-step-count", "steps", "the number of steps is not the stated one", "count the updates of the loop"),
+    Mistake(
+        "wrong-step-count",
+        "steps",
+        "the number of steps is not the stated one",
+        "count the updates of the loop; of an attack with restarts, verify one restart",
+    ),
     Mistake(
         "wrong-momentum",
         "steps",

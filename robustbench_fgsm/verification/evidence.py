@@ -13,7 +13,7 @@ from robustbench_fgsm.variants.attack_call import AttackCall
 from robustbench_fgsm.verification.bench_calls import UNSEEN_COLUMNS, fixed_gradient_of
 from robustbench_fgsm.verification.check_pixels import Response
 from robustbench_fgsm.verification.stage_result import most_common_value
-from robustbench_fgsm.verification.trajectory import TOLERANCE
+from robustbench_fgsm.verification.trajectory import TOLERANCE, read_trajectory
 
 MIN_SHARE = 0.98
 """Share of the pixels that must fit before a pattern is named."""
@@ -54,7 +54,9 @@ class Evidence:
         """Apply a function to the images of each call, which undoes what the output stage did to them."""
         for name, response in self.responses.items():
             if response.images is not None:
-                self.responses[name] = replace(response, images=inverse(response.images, response.call))
+                images = inverse(response.images, response.call)
+                path = None if response.path is None else read_trajectory(response.call, response.observed.forward_passes, images)
+                self.responses[name] = replace(response, images=images, path=path)
 
     @property
     def width(self) -> float:

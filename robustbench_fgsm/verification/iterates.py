@@ -27,6 +27,10 @@ COSINE = 1 - 1e-3
 """Cosine with the gradient of cross-entropy at the logits above which a loss is cross-entropy."""
 
 
+MIN_SAME_LOSS = 0.5
+"""Share of the steps that must follow cross-entropy of the given labels before they are said to climb or descend it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Measured:
     """What the calls show: iterates and fits by name of the call, and the rule that explains them.
@@ -112,9 +116,11 @@ def loss_scale(path: Trajectory) -> float:
     return float((heard / right)[usable].median()) if bool(usable.any()) else 1.0
 
 
-def climbs(path: Trajectory, fit: Fit) -> bool:
-    """Return True if the steps climb the cross-entropy of the given labels."""
+def climbs(path: Trajectory, fit: Fit) -> bool | None:
+    """Return True if the steps climb the cross-entropy of the given labels; None if they follow another loss."""
     found = cosines(path)
+    if len(found) and float((found.abs() > COSINE).double().mean()) < MIN_SAME_LOSS:
+        return None
     return fit.way * (float(found.mean()) if len(found) else 1.0) > 0
 
 

@@ -51,10 +51,11 @@ class Limitation:
 def find_limitations(
     candidate: Candidate, responses: Sequence[Response], settings: BenchSettings, time_limit: float
 ) -> list[Limitation]:
-    """Return what the candidate could not run; calls whose gradient is not finite, or whose budget is 0, may raise."""
+    """Return what the candidate could not run; calls that a right candidate may refuse may raise."""
     failed = [response for response in responses if response.observed.failure and response.bench_call.rule != "not finite"]
     failed = [one for one in failed if not one.observed.failure.startswith("must ") or one.name in GROUPS]
-    failed = [one for one in failed if one.name != ZERO_EPSILON or one.observed.failure.startswith("takes longer")]
+    if not responses[0].observed.failure:
+        failed = [one for one in failed if not _may_refuse(one) or one.observed.failure.startswith("takes longer")]
     if not failed:
         return []
     if failed[0].observed.failure.startswith("takes longer"):
@@ -80,6 +81,12 @@ def find_limitations(
         remedy = remedy.format(classes=settings.num_classes, shape="x".join(map(str, settings.shape)))
         found.setdefault(about, Limitation(f"the candidate does not take {about}: it {response.observed.failure}", remedy))
     return list(found.values())
+
+
+def _may_refuse(response: Response) -> bool:
+    """Return True if the budget of a call is 0, or below a step size that is stated in the units of the images."""
+    method, epsilon = response.bench_call.method, response.call.epsilon
+    return response.name == ZERO_EPSILON or (not method.is_share and method.step_size > epsilon)
 
 
 def find_other_style(

@@ -130,10 +130,15 @@ def parse_method(
         raise SettingError(f"steps of method {name} must be 1, got {steps}: pass --method bim or pgd")
     count = definition.steps if steps is None else check_integer("steps", steps, "pass 10", least=1)
     if start and definition.start == "image" and not definition.has_optional_start:
-        raise SettingError(f"random start must be left out for method {name}, which starts at the image: pass --method pgd")
+        other = "fgsm-rs" if definition.steps == 1 else "pgd"
+        raise SettingError(f"random start must be left out for method {name}, which starts at the image: pass --method {other}")
     if name == "fgsm" and step_size:
         raise SettingError(f"step size of method fgsm must be left out, it is epsilon, got {step_size}: pass --method bim or pgd")
     size = _parse_size(step_size) if step_size else definition.step_factor / count
+    if definition.start == "signs" and ("/" in step_size or size >= 1):
+        raise SettingError(
+            f"step size of method {name} must be a share of epsilon below 1, the rest is the random step, got {step_size}: pass 0.5"
+        )
     return Method(name, order, count, size, "/" not in step_size, start or definition.start != "image")
 
 

@@ -34,6 +34,7 @@ def read_method_stages(
     seen = measure(method, evidence)
     if seen is None:
         text = "no gradient was heard: the network was not called in a way that can be followed"
+        text = text if evidence.responses else "no call brought images"
         unheard: tuple[Stage, ...] = ("loss", "labels", "direction", "size", "clip")
         found = [unmeasured(stage, text) for stage in unheard]
         found += [output, unmeasured("steps", text), start]

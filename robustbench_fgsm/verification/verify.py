@@ -142,7 +142,7 @@ def _choose_calls(calls: Sequence[BenchCall], names: Iterable[str]) -> list[Benc
     by_name = {call.name: call for call in calls}
     wanted = list(dict.fromkeys(names))
     for name in wanted:
-        if name not in by_name:
+        if not any(f"{call}, ".startswith(f"{name}, ") for call in by_name):
             hint = "pass --model" if name == OWN_CALL else did_you_mean(name, by_name)
             raise SettingError(f"case must be one of {', '.join(by_name)}, got {name!r}: {hint}")
     chosen = [call for call in calls if not wanted or any(f"{call.name}, ".startswith(f"{name}, ") for name in wanted)]

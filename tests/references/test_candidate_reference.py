@@ -18,6 +18,9 @@ WRONG = {
     "another shape": (lambda x: x[:, 0], r"images \(3, 1, 2, 2\) as it was given, got \(3, 2, 2\)"),
     "bytes": (lambda x: (x * 255).byte(), "floating point in pixel space, got torch.uint8"),
     "integers": (lambda x: x.numpy().astype(int), "floating point in pixel space, got int64"),
+    "sparse": (lambda x: x.to_sparse(), "a dense tensor, got a tensor of layout torch.sparse_coo on cpu: return the images as one"),
+    "meta": (lambda x: x.to("meta"), "a dense tensor, got a tensor of layout torch.strided on meta"),
+    "nested": (lambda x: torch.nested.as_nested_tensor(list(x), layout=torch.jagged), "a dense tensor, got a nested tensor"),
     "NaN": (lambda x: torch.where(x > x.flatten(1).median(1).values[:, None, None, None], torch.nan, x), "in 3 of 3"),
 }
 
@@ -37,13 +40,14 @@ def test_rejects_invalid_results(change: object, message: str) -> None:
     [
         torch.rand(2, 1, 2, 2, requires_grad=True).double(),
         torch.rand(2, 1, 2, 2).half(),
+        torch.rand(2, 1, 2, 2).as_subclass(nn.Buffer),
         np.random.default_rng(0).random((2, 1, 2, 2))[::-1],
         np.random.default_rng(0).random((2, 1, 2, 2)).astype(">f4"),
     ],
 )
 def test_results_become_plain_float32(found: Tensor) -> None:
     images = check_returned_images("mine", found, torch.rand(2, 1, 2, 2))
-    assert (images.dtype, images.requires_grad, images.shape) == (torch.float32, False, (2, 1, 2, 2))
+    assert (type(images), images.dtype, images.requires_grad, images.shape) == (Tensor, torch.float32, False, (2, 1, 2, 2))
 
 
 def test_a_candidate_works_on_copies(classifier: rf.TorchClassifier, images: rf.ArrayDataset) -> None:

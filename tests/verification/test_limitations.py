@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.verification.own_network import own_network_calls
+from tests.verification.candidates.family import projected
 from tests.verification.conftest import right
 
 
@@ -42,6 +43,26 @@ def test_the_remedy_helps(candidate: Any, remedy: str, options: dict[str, Any]) 
     assert (found.verdict, found.exit_code) == ("incomplete", 1)
     assert remedy in found.limitations[0].remedy
     assert rf.verify(candidate, **options).verdict == "right"
+
+
+def steps_within(epsilon: float) -> Any:
+    """Return PGD that refuses budgets below its step size, as CleverHans does."""
+
+    def pgd(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
+        if epsilon > eps:
+            raise ValueError("the step is larger than the budget")
+        found: Tensor = projected(size=lambda _: epsilon)(model, x, y, eps)
+        return found
+
+    return pgd
+
+
+def test_budgets_below_a_step_in_pixels_may_be_refused() -> None:
+    settings: dict[str, Any] = {"method": "pgd", "step_size": "2.55/255"}
+    assert rf.verify(steps_within(0.01), **settings).verdict == "right"
+    refused = rf.verify(steps_within(0.1), cases=["rows", "size"], **{**settings, "step_size": "25.5/255"})
+    assert refused.verdict == "incomplete"
+    assert "the step is larger than the budget" in refused.limitations[0].text
 
 
 def for_normalised_images(net: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:

@@ -66,6 +66,9 @@ def test_a_random_start_is_in_the_ball() -> None:
         ({"method": "bim", "random_start": True}, "pass --method pgd"),
         ({"method": "pgd", "step_size": "2/0"}, "step size must be a share of epsilon such as 0.25"),
         ({"method": "fgsm", "step_size": "0.5"}, "it is epsilon"),
+        ({"method": "fgsm", "random_start": True}, "pass --method fgsm-rs"),
+        ({"method": "r+fgsm", "step_size": "1"}, "share of epsilon below 1, the rest is the random step, got 1: pass 0.5"),
+        ({"method": "r+fgsm", "step_size": "2/255"}, "share of epsilon below 1, the rest is the random step, got 2/255: pass 0.5"),
     ],
 )
 def test_wrong_settings_are_one_line(settings: dict[str, Any], text: str) -> None:

@@ -29,6 +29,18 @@ def test_wrong_attacks_are_named(name: str) -> None:
     checked(found)
 
 
+def test_steps_that_follow_no_rule_have_no_size() -> None:
+    attack, settings, _, _ = unusual_family.WRONG["every second gradient at the image"]
+    found = rf.verify(attack, cases=["rows"], time_limit=600.0, **settings)
+    assert [one.stage for one in found.wrong_stages] == ["steps"], found.summary
+
+
+def test_what_is_no_image_is_said_once() -> None:
+    found = rf.verify(lambda model, x, y, epsilon: (x, y), method="pgd", cases=["rows"])
+    assert [one.stage for one in found.wrong_stages] == ["output"], found.summary
+    assert {one.text for one in found.stages if one.verdict == "unmeasured"} >= {"no call brought images"}
+
+
 def test_our_own_family_is_right() -> None:
     for name, attack in (("bim", rf.bim), ("pgd", rf.pgd), ("mi-fgsm", rf.mi_fgsm)):
         found = rf.verify(attack, method=name, random_start=name == "pgd", time_limit=600.0)

@@ -24,6 +24,9 @@ MAX_LEVELS = 300
 GRID_WIDTH = 5e-4
 """Distance from a whole number, in units of 1/255, within which a pixel is an 8-bit one."""
 
+NEAR_ZERO = 1e-3
+"""Magnitude below which pixels count as those of a perturbation at a budget of 1e-6, also with a random start."""
+
 TensorTransform = Callable[[Tensor], Tensor]
 
 
@@ -90,6 +93,8 @@ def read_output(evidence: Evidence) -> StageResult:
     response = evidence.get("size, tiny")
     if response is None:
         return unmeasured("output", "no images came back for the budget of 1e-6")
+    if (found := _perturbation(evidence, response)) is not None:
+        return found
     for layout in (*PIXEL_LAYOUTS, *IMAGE_ORDERS):
         if _is_layout(response, layout):
             evidence.undo(lambda images, _, inverse=layout.inverse: inverse(images))  # type: ignore[misc]
@@ -111,6 +116,18 @@ def _is_layout(response: Response, layout: Layout) -> bool:
     changed = layout.forward(x)
     own = _distance(response.images, x)
     return own > 1e-3 and not torch.equal(changed, x) and _distance(response.images, changed) < own / 4
+
+
+def _perturbation(evidence: Evidence, response: Response) -> StageResult | None:
+    """Find perturbations that come back instead of images."""
+    assert response.images is not None  # noqa: S101  (the caller has checked it)
+    near_zero = float(response.images.abs().max()) < NEAR_ZERO < float(response.call.x.median())
+    if not near_zero or not any(bool(one.images.any()) for one in evidence.responses.values() if one.images is not None):
+        return None
+    evidence.undo(lambda images, call: call.x + images)
+    return wrong(
+        "output", None, "the perturbation comes back, not the images", EXPECTED, "return x + perturbation, clipped to [0, 1]"
+    )
 
 
 def _affine(evidence: Evidence, response: Response) -> StageResult | None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustbench_fgsm.verification.iterates import ROUGH_MATCH, SAME_SIZE, Measured, climbs, loss_scale, moves
+from robustbench_fgsm.verification.iterates import ROUGH_MATCH, SAME_SIZE, SIZE_CALLS, Measured, climbs, loss_scale, moves
 from robustbench_fgsm.verification.methods import Method
 from robustbench_fgsm.verification.stage_result import StageResult, numbers_text, ok, rounded, unmeasured, wrong
 from robustbench_fgsm.verification.step_rule import MIN_MATCH, fit_rule, rule_of
@@ -29,6 +29,7 @@ def read_step_direction(seen: Measured) -> StageResult:
     }
     names |= {"L2 of the batch": "the gradient over the L2 norm of the batch", "largest": "the gradient over its largest magnitude"}
     text = names[rule.direction]
+    fix = "step along gradient.sign()" if method.norm == math.inf else "divide each image's gradient by its L2 norm before the step"
     if not seen.is_explained:
         fit = fit_rule(seen.main, method, rule_of(method))
         moved, along = seen.main.followers - seen.main.points, seen.main.gradients
@@ -45,7 +46,7 @@ def read_step_direction(seen: Measured) -> StageResult:
             return wrong("direction", cause, f"{text}, but the step {way}", expected)
     if "direction" in seen.deviations:
         causes = {"gradient": "raw-gradient", "L2 of the batch": "batch-coupled"}
-        return wrong("direction", causes.get(rule.direction, "wrong-norm"), text, expected)
+        return wrong("direction", causes.get(rule.direction, "wrong-norm"), text, expected, fix)
     if rule.floor:
         return _floor(seen, text, expected)
     return ok("direction", text, expected)
@@ -71,37 +72,42 @@ def read_step_size(seen: Measured) -> StageResult:
     method = seen.method
     sizes: dict[float, tuple[float, bool]] = {}
     for name, fit in seen.fits.items():
-        if not math.isnan(fit.size) and seen.paths[name].is_smooth:
-            sizes.setdefault(seen.paths[name].call.epsilon, (fit.size, fit.is_least))
+        epsilon = seen.paths[name].call.epsilon
+        is_measured = not math.isnan(fit.size) and (name in SIZE_CALLS or fit.size != method.size_at(epsilon))
+        if is_measured and seen.paths[name].is_smooth:
+            sizes.setdefault(epsilon, (fit.size, fit.is_least))
     unit = "times epsilon" if method.is_share else "in the units of the pixels"
     expected = f"{method.step_size:.4g} {unit} a step"
     if seen.is_alone or not sizes:
         return _alone_size(seen, expected)
     off = {e: size for e, (size, least) in sizes.items() if not _size_fits(method, e, size, is_least=least)}
-    shares = torch.tensor([size / e for e, (size, _) in sizes.items()])
-    values = torch.tensor([size for size, _ in sizes.values()])
     numbers: dict[str, Any] = {"sizes": {f"{e:.4g}": rounded(size) for e, (size, _) in sizes.items()}}
+    exact = {e: size for e, (size, least) in sizes.items() if not least}
+    shown = exact if exact and off.keys() <= exact.keys() else {e: size for e, (size, _) in sizes.items()}
+    shares, values = torch.tensor([size / e for e, size in shown.items()]), torch.tensor([*shown.values()])
+    bounded = f"at least {numbers_text(shares)} times epsilon a step: every step ends at the surface of the ball"
     if not off:
         by_channel = _channel_sizes(seen)
         if by_channel is not None:
             text = f"{numbers_text(by_channel)} times the stated size by channel, on a network with normalisation"
             return wrong("size", "normalised-epsilon", text, expected, by_channel=rounded(by_channel), **numbers)
-        shown = f"{numbers_text(shares)} times epsilon" if method.is_share else numbers_text(values)
-        return ok("size", f"{shown} a step", expected, **numbers)
+        text = f"{numbers_text(shares)} times epsilon a step" if method.is_share else f"{numbers_text(values)} a step"
+        return ok("size", text if exact else bounded, expected, **numbers)
+    if not seen.is_explained:
+        return unmeasured("size", "the steps follow no known rule, so that no one size fits them")
     if float(values.max()) <= TOLERANCE:
         return wrong("size", "no-op", "0: no step moves a pixel", expected, **numbers)
-    if all(least for _, least in sizes.values()):
-        text = f"at least {numbers_text(shares)} times epsilon a step: every step ends at the surface of the ball"
-        return wrong("size", "wrong-step-size", text, expected, at_least=rounded(shares), **numbers)
+    if not exact:
+        return wrong("size", "wrong-step-size", bounded, expected, at_least=rounded(shares), **numbers)
     ratio = next(iter(off.values())) / method.size_at(next(iter(off)))
     cause = "epsilon-scale-255" if min(abs(ratio * 255 - 1), abs(ratio / 255 - 1)) < SAME_SIZE else "wrong-step-size"
     if float(values.max() - values.min()) < SAME_SIZE * float(values.max()) and len(values) > 1:
-        shown = f"{float(values.median()):.4g} for every epsilon"
+        text = f"{float(values.median()):.4g} for every epsilon"
     elif float(shares.max() - shares.min()) < SAME_SIZE * float(shares.max()):
-        shown = f"{float(shares.median()):.4g} times epsilon"
+        text = f"{float(shares.median()):.4g} times epsilon"
     else:
-        shown = ", ".join(f"{size:.4g} at epsilon {e:.3g}" for e, (size, _) in sorted(sizes.items()))
-    return wrong("size", cause, f"{shown} a step", expected, ratio=rounded(ratio), **numbers)
+        text = ", ".join(f"{size:.4g} at epsilon {e:.3g}" for e, size in sorted(shown.items()))
+    return wrong("size", cause, f"{text} a step", expected, ratio=rounded(ratio), **numbers)
 
 
 def _size_fits(method: Method, epsilon: float, size: float, *, is_least: bool) -> bool:

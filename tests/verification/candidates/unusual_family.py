@@ -251,6 +251,10 @@ def momentum_of_the_batch(model: nn.Module, x: Tensor, y: Tensor, epsilon: float
     return x_adv
 
 
+def every_second_gradient_at_the_image(model: nn.Module, x_adv: Tensor, x: Tensor, y: Tensor, epsilon: float, index: int) -> Tensor:
+    return x_adv + 0.25 * epsilon * gradient(model, x if index % 2 else x_adv, y).sign()
+
+
 def gradients_add_up(model: nn.Module, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
     delta = torch.zeros_like(x, requires_grad=True)
     for _ in range(10):
@@ -391,8 +395,9 @@ WRONG: dict[str, tuple[Attack, dict[str, Any], str, str | None]] = {
     "iterates of 8 bits": (to_8_bits, PGD, "output", "quantised-8bit"),
     "number of steps by epsilon": (as_many_as_kurakin, BIM, "steps", "wrong-step-count"),
     "momentum over the batch": (momentum_of_the_batch, MI, "steps", None),
-    "gradient at the given image": (gradient_at_the_image, {"method": "r+fgsm"}, "size", "wrong-step-size"),
+    "gradient at the given image": (gradient_at_the_image, {"method": "r+fgsm"}, "randomness", "random-start-unused"),
     "no ball": (without_the_ball, {"method": "fgsm-rs"}, "steps", "wrong-ball"),
     "projection before the step": (projects_first, PGD, "output", None),
+    "every second gradient at the image": (walk(every_second_gradient_at_the_image), PGD, "steps", None),
     "gradient through the clamps": (through_the_clamps, PGD, "steps", None),
 }

@@ -10,6 +10,7 @@ from torch import Tensor
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.verification.stages.output import on_8_bit_grid
+from tests.verification.candidates.family import projected
 from tests.verification.conftest import attack, reading_of, wrong_stages
 
 
@@ -38,6 +39,20 @@ def test_two_faults_are_both_read() -> None:
     found = rf.verify(attack(size=lambda epsilon: epsilon / 2, output=lambda images: (images * 255).round() / 255))
     assert wrong_stages(found) == ["size", "output"]
     assert {one.stage: one.cause for one in found.wrong_stages} == {"size": "wrong-epsilon", "output": "quantised-8bit"}
+
+
+def test_a_perturbation_that_comes_back_is_the_only_fault() -> None:
+    def perturbation(right: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        return lambda model, x, y, epsilon: right(model, x, y, epsilon) - x
+
+    for right, settings in ((attack(), {}), (projected(), {"method": "pgd"})):
+        found = rf.verify(perturbation(right), time_limit=600.0, **settings)  # type: ignore[arg-type]
+        assert wrong_stages(found) == ["output"], found.summary
+        assert (found.wrong_stages[0].text, found.wrong_stages[0].remedy) == (
+            "the perturbation comes back, not the images",
+            "return x + perturbation, clipped to [0, 1]",
+        )
+        assert rf.verify(right, time_limit=600.0, **settings).verdict == "right"  # type: ignore[arg-type]
 
 
 def test_what_is_no_batch_of_images_is_a_wrong_output() -> None:

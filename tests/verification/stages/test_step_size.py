@@ -25,6 +25,8 @@ BUDGETS = ("rows, other images", "size, large")
         (lambda _: 2 / 255, "", "wrong-step-size", "0.007843 for every epsilon a step"),
         (lambda epsilon: epsilon / 4, "2/255", "wrong-step-size", "0.25 times epsilon a step"),
         (lambda _: 0.0, "", "no-op", "0: no step moves a pixel"),
+        (lambda epsilon: 3 * epsilon, "3", None, "at least 2 times epsilon a step: every step ends at the surface of the ball"),
+        (lambda _: 0.1, "25.5/255", None, "0.1 a step"),
         (lambda _: 2.0, "2/255", "wrong-step-size", "at least 2 times epsilon a step: every step ends at the surface of the ball"),
     ],
 )
@@ -59,3 +61,7 @@ def test_directions(direction: Callable[[Tensor], Tensor], norm: str, cause: str
     attack = projected(direction, project=ball) if norm == "2" else projected(direction)
     found = read_step_direction(measured_iterates(attack, parse_method("pgd", norm), "magnitudes"))
     assert (found.verdict, found.cause) == ("wrong" if cause else "ok", cause), found.text
+    if cause in ("raw-gradient", "wrong-norm"):
+        assert found.remedy == (
+            "divide each image's gradient by its L2 norm before the step" if norm == "2" else "step along gradient.sign()"
+        )
