@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,16 @@ from robustbench_fgsm.cli.options import DataOptions, ModelOptions, OutputOption
 from robustbench_fgsm.data.registry import NUMBERED_CLASS_MAP, check_data_path
 from robustbench_fgsm.data.sample_request import SampleRequest
 from robustbench_fgsm.errors import DataError, ModelError, SettingError
-from robustbench_fgsm.files.regular_files import is_directory, require_file
-from robustbench_fgsm.models.cards import BUNDLED_DATA, is_weights_file, model_card
-from robustbench_fgsm.models.names import BUNDLED_NAMES, check_model, check_torchvision_name, split_model_and_weights
+from robustbench_fgsm.files.regular_files import is_directory, is_file, read_text, require_file
+from robustbench_fgsm.models.cards import file_of_weights, is_weights_file, model_card
+from robustbench_fgsm.models.names import (
+    check_model,
+    check_timm_name,
+    check_torchvision_name,
+    check_torchvision_weights,
+    is_bundled,
+    split_model_and_weights,
+)
 from robustbench_fgsm.models.registry import find_model_source
 from robustbench_fgsm.options import BenchmarkOptions, OpponentOptions, ReloadOptions
 from robustbench_fgsm.references.registry import REFERENCES, check_opponents
@@ -31,6 +41,8 @@ def check_names(command: str, arguments: Mapping[str, Any]) -> bool:
     groups = {type(value): value for value in arguments.values()}
     if groups.keys() & {OpponentOptions, BenchmarkOptions}:
         _check_opponents(groups.get(OpponentOptions) or groups[BenchmarkOptions])
+    for group in groups.keys() & {ModelOptions, ReloadOptions}:
+        _check_device(groups[group].device)
     model_options, data_options = groups.get(ModelOptions), groups.get(DataOptions)
     if model_options is not None:
         model_options.load_arguments()
@@ -77,14 +89,38 @@ def _check_model(model: str, weights: str, data: str | None) -> None:
     entry, name = find_model_source(model)
     if entry is not None and entry.name == "torchvision":
         check_torchvision_name(name)
+    elif entry is not None and entry.name == "timm":
+        check_timm_name(name)
     elif entry is not None and entry.name == "factory":
         check_code_place(name, "factory", ModelError)
     if entry is not None and "FILE" in entry.example:
         require_file(Path(name), "model must be a file", ModelError)
+    weights = file_of_weights(weights)
     if is_weights_file(weights):
         refuse_address(weights, "weights", "hf", ModelError)
         require_file(Path(weights), "weights must be a file of weights", ModelError)
         return
-    has_other_source = name == "resnet18" and data not in (None, BUNDLED_DATA)  # torchvision has one too
-    if entry is None and name in BUNDLED_NAMES and not has_other_source and not is_directory(Path(weights)):
+    if entry is None and is_bundled(name, weights, data):
         model_card(name, "standard" if weights in ("auto", "none") else weights)
+    elif entry is None or entry.name == "torchvision":
+        check_torchvision_weights(name, weights)
+
+
+def _check_device(device: str) -> None:
+    """Raise SettingError for a kind of device that this machine surely lacks, as `pick_device` does for all others."""
+    kind = device.partition(":")[0]
+    reason = "only macOS has it" if kind == "mps" and sys.platform != "darwin" else ""
+    if kind == "cuda" and sys.platform == "linux" and "hip: Optional[str] = None" in _torch_version_source():
+        try:
+            ctypes.CDLL("libcuda.so.1")  # the driver, which CUDA loads by this name
+        except OSError:
+            reason = "Found no NVIDIA driver on your system"
+    if reason:
+        raise SettingError(f"device must be auto, cpu or one that PyTorch has here, got {device!r} ({reason}): pass cpu or auto")
+
+
+def _torch_version_source() -> str:
+    """Return the file in which PyTorch says for which devices it was built, empty if it is not found."""
+    package = find_spec("torch")
+    files = [Path(place) / "version.py" for place in (package and package.submodule_search_locations) or ()]
+    return "".join(read_text(file, follow_links=True) for file in files if is_file(file))

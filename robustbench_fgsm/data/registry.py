@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robustbench_fgsm.data.sources.object_storage import check_url
 from robustbench_fgsm.errors import DataError, SettingError, did_you_mean
-from robustbench_fgsm.files.regular_files import expand_home, is_directory, is_file, is_present
+from robustbench_fgsm.files.regular_files import expand_home, is_directory, is_file, is_present, require_file
 from robustbench_fgsm.registry import Registry, RegistryEntry, refuse_address
 from robustbench_fgsm.spec import Task
 from robustbench_fgsm.user_code import check_code_place
@@ -224,6 +225,11 @@ def check_data_path(spec: str, root: Path, split: str | None, *, download: bool)
     entry, argument = find_data_source(spec)
     if entry.example.endswith((":DIR", ":FILE")) and not is_present(Path(argument)):
         raise DataError(f"{entry.name} {argument} cannot be read (No such file or directory): check the path")
+    if entry.name == "wds" and "://" in argument:
+        check_url(argument)
+    if entry.name == "npy":
+        for file in argument.split(","):
+            require_file(Path(file), "npy must name files of images and labels", DataError)
     if entry.name == "factory":
         check_code_place(argument, "factory", DataError)
     if entry.splits:

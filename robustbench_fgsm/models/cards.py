@@ -8,9 +8,11 @@ from typing import Any
 
 from robustbench_fgsm.errors import ModelError, did_you_mean
 from robustbench_fgsm.files.json_files import read_json
-from robustbench_fgsm.files.regular_files import is_file
+from robustbench_fgsm.files.regular_files import is_directory, is_file
 
 BUNDLED_DATA = "fashion-mnist"
+WEIGHTS_FILE = "weights.safetensors"
+"""File of weights in a directory of `rfgsm train`."""
 WEIGHT_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
@@ -36,6 +38,18 @@ def model_card(name: str, weights: str) -> dict[str, Any]:
             f"got {weights!r}: {did_you_mean(weights, known)}"
         )
     return found[weights]
+
+
+def file_of_weights(weights: str) -> str:
+    """Return the file in a directory of `rfgsm train`, and other weights as they are; raise ModelError for another directory."""
+    path = Path(weights)
+    if is_weights_file(weights) or not is_directory(path):
+        return weights
+    if is_file(path / WEIGHTS_FILE):
+        return str(path / WEIGHTS_FILE)
+    if "/" in weights:
+        raise ModelError(f"weights must be a file or a directory that `rfgsm train` wrote, got {path} without {WEIGHTS_FILE}")
+    return weights
 
 
 def is_weights_file(weights: str) -> bool:

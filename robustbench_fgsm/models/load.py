@@ -10,7 +10,7 @@ from robustbench_fgsm.errors import SettingError
 from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.models.classifier import ChannelStatistic, Classifier, TorchClassifier
 from robustbench_fgsm.models.device import pick_device
-from robustbench_fgsm.models.names import split_model_and_weights
+from robustbench_fgsm.models.names import is_bundled, split_model_and_weights
 from robustbench_fgsm.models.registry import MODEL_SOURCES, ModelSource, find_model_source
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.models.saved_weights import complete_request
@@ -102,7 +102,7 @@ def load_from_request(request: ModelRequest, device: str) -> Classifier:
 
 def _source_of_plain_name(request: ModelRequest) -> ModelSource:
     """Return the bundled source if it has the model for these data, else torchvision."""
-    if bundled.is_bundled_request(request):
+    if is_bundled(request.name, request.weights, request.data):
         return bundled
     from robustbench_fgsm.models.sources import torchvision
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from robustbench_fgsm.errors import ModelError, did_you_mean
 from robustbench_fgsm.files.regular_files import read_text
+from robustbench_fgsm.models.cards import BUNDLED_DATA, bundled_cards, is_weights_file
 from robustbench_fgsm.models.registry import MODEL_SOURCES, find_model_source, sources_with_weights
 
 BUNDLED_NAMES = ("resnet18", "smallcnn", "mlp300", "mlp600", "mlp900")
@@ -18,16 +19,57 @@ BUNDLED_NAMES = ("resnet18", "smallcnn", "mlp300", "mlp600", "mlp900")
 SOURCE_BY_SUFFIX = {".keras": "keras", ".skops": "sklearn", ".joblib": "sklearn"}
 """Sources of files that need their source before the name."""
 
-REGISTERED_MODEL = re.compile(r"^@register_model\(.*\)\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
+REGISTERED_MODEL = re.compile(r"^@register_model(?:\(.*\))?\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
 
 
 @cache
-def torchvision_names() -> tuple[str, ...]:
-    """Return the classification networks of torchvision, sorted, as its source registers them."""
-    package = find_spec("torchvision")
-    places = [] if package is None else list(package.submodule_search_locations or [])
+def _source_of_models(package: str) -> str:
+    """Return the source of a package's networks, empty if it is not installed."""
+    found = find_spec(package)
+    places = [] if found is None else list(found.submodule_search_locations or [])
     files = sorted(file for place in places for file in (Path(place) / "models").glob("*.py"))
-    return tuple(sorted(name for file in files for name in REGISTERED_MODEL.findall(read_text(file, follow_links=True))))
+    return "\n".join(read_text(file, follow_links=True) for file in files)
+
+
+@cache
+def registered_names(package: str) -> tuple[str, ...]:
+    """Return the classification networks of torchvision or timm, sorted, as the source of the package registers them."""
+    return tuple(sorted(REGISTERED_MODEL.findall(_source_of_models(package))))
+
+
+def torchvision_names() -> tuple[str, ...]:
+    """Return the classification networks of torchvision, sorted."""
+    return registered_names("torchvision")
+
+
+def check_torchvision_weights(name: str, weights: str) -> None:
+    """Raise ModelError for weights that are neither `auto`, `none`, nor those of a network of torchvision."""
+    source = _source_of_models("torchvision")
+    used = re.search(rf"^def {name}\(\s*\*, weights: Optional\[(\w+)\]", source, re.MULTILINE)
+    body = used and re.search(rf"^class {used[1]}\(WeightsEnum\):\n((?: .*\n|\n)+)", source, re.MULTILINE)
+    known = ["auto", "none", *(re.findall(r"^    (\w+) = ", body[1], re.MULTILINE) if body else [])]
+    if body and weights not in known:
+        known += ["standard"] if name in BUNDLED_NAMES else []
+        raise ModelError(
+            f"weights for {name} must be one of {', '.join(known)}, or a checkpoint such as FILE.safetensors, "
+            f"got {weights!r}: {did_you_mean(weights, known)}"
+        )
+
+
+def is_bundled(name: str, weights: str, data: str | None) -> bool:
+    """Return True if a plain name belongs to the bundled networks, not to torchvision, which also has a resnet18."""
+    if name != "resnet18":
+        return name in BUNDLED_NAMES
+    shipped = {card["weights"] for card in bundled_cards() if card["name"] == name}
+    ours = data in (None, BUNDLED_DATA) and (weights in ("auto", "none") or is_weights_file(weights))
+    return ours or weights in shipped
+
+
+def check_timm_name(name: str) -> None:
+    """Raise ModelError for a name, with or without a tag, that is neither a network of timm nor an old name of one."""
+    architecture, known = name.partition(".")[0], registered_names("timm")
+    if architecture not in known and not re.search(f"[\"']{re.escape(architecture)}[\"']", _source_of_models("timm")):
+        raise ModelError(f"timm model must be a name of timm, got {name!r}: {did_you_mean(architecture, known)}")
 
 
 def check_torchvision_name(name: str) -> None:

@@ -15,12 +15,11 @@ from robustbench_fgsm.errors import ModelError
 from robustbench_fgsm.feature_values import StoredValues
 from robustbench_fgsm.files.array_files import open_safetensors
 from robustbench_fgsm.files.json_files import parse_json
-from robustbench_fgsm.files.regular_files import is_directory, is_file
 from robustbench_fgsm.files.validation import FileSchema, validate
+from robustbench_fgsm.models.cards import file_of_weights
 from robustbench_fgsm.models.request import ModelRequest
 from robustbench_fgsm.spec import MAX_CLASSES, check_bounds
 
-WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "model-card.json"
 METADATA_KEY = "rfgsm"
 """Under which the file's metadata hold the description, as JSON."""
@@ -58,11 +57,7 @@ def complete_request(request: ModelRequest) -> ModelRequest:
 
     Settings of the request have priority. Raises ModelError for a directory without weights.
     """
-    path = Path(request.weights)
-    if not request.has_weights_file and is_directory(path) and is_file(path / WEIGHTS_FILE):
-        request = replace(request, weights=str(path / WEIGHTS_FILE))
-    elif "/" in request.weights and is_directory(path):
-        raise ModelError(f"weights must be a file or a directory that `rfgsm train` wrote, got {path} without {WEIGHTS_FILE}")
+    request = replace(request, weights=file_of_weights(request.weights))
     description = _read_description(Path(request.weights)) if request.weights.endswith(".safetensors") else {}
     described = {name: value for name, value in description.items() if getattr(request, name) is None}
     hashable: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in described.items()}

@@ -22,10 +22,11 @@ from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.files.atomic_files import write_bytes, write_json
 from robustbench_fgsm.files.regular_files import is_present, read_bytes
 from robustbench_fgsm.global_settings import neutral_settings
+from robustbench_fgsm.models.cards import WEIGHTS_FILE
 from robustbench_fgsm.models.classifier import ChannelStatistic, PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.load import load_from_request
 from robustbench_fgsm.models.request import ModelRequest
-from robustbench_fgsm.models.saved_weights import CARD_FILE, WEIGHTS_FILE, weights_bytes
+from robustbench_fgsm.models.saved_weights import CARD_FILE, weights_bytes
 from robustbench_fgsm.options import RunOptions
 from robustbench_fgsm.runs.directory import TRAINING_LOG_FILE, RunDirectory
 from robustbench_fgsm.runs.record_schema import run_identity

@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -40,7 +42,13 @@ evaluate mlp30
 evaluate nofile.pt -d fashion-mnist
 evaluate mlp300 --weights robust
 evaluate mlp300 --weights none.pt
+evaluate mlp300 --weights ./kept
 evaluate mlp300 -d nosuch
+evaluate mlp300 -d npy:a.npy,b.npy
+evaluate resnet18 -d 'wds:ftp://bucket/a-{000..003}.tar'
+evaluate mlp300 --device mps
+evaluate resnet50 --weights IMAGENET1K_V9 -d folder:.
+evaluate resnet18:nosuch -d folder:.
 evaluate mlp300 -d npz:none.npz
 evaluate mlp300 -d folder:none
 evaluate mlp300 -e 8
@@ -122,6 +130,11 @@ nosuch
 """
 """Commands that exit with 2."""
 
+WITHOUT_GPU = """\
+evaluate mlp300 --device gpu
+attack --check kept --device cuda:1
+"""
+
 
 @pytest.fixture
 def kept(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,8 +144,17 @@ def kept(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("kept")
 def test_no_torch_is_imported() -> None:
+    refused = REFUSED
+    refused += "" if torch.cuda.is_available() else WITHOUT_GPU
+    refused += "evaluate timm:resnet1888 -d fashion-mnist\n" if find_spec("timm") else ""
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH], input=ANSWERED + REFUSED, capture_output=True, text=True, timeout=300, check=True
+        [sys.executable, "-c", WITHOUT_TORCH], input=ANSWERED + refused, capture_output=True, text=True, timeout=300, check=True
     )
-    expected = [f"{code} False {line}" for code, lines in ((0, ANSWERED), (2, REFUSED)) for line in lines.splitlines()]
+    expected = [f"{code} False {line}" for code, lines in ((0, ANSWERED), (2, refused)) for line in lines.splitlines()]
     assert [line for line in done.stdout.splitlines() if line in expected] == expected, done.stdout
+
+
+def test_a_device_that_may_be_there_is_left_to_torch(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda name: name)  # as with a driver
+    code, _, error = run("evaluate", "mlp300", "--device", "cuda:99")
+    assert (code, "must be auto, cpu or one that PyTorch has here, got 'cuda:99'" in error) == (2, True)

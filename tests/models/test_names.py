@@ -7,11 +7,37 @@ from torchvision import models
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.models.architectures import ARCHITECTURES
-from robustbench_fgsm.models.names import BUNDLED_NAMES, check_model, split_model_and_weights, torchvision_names
+from robustbench_fgsm.models.names import (
+    BUNDLED_NAMES,
+    check_model,
+    check_timm_name,
+    check_torchvision_weights,
+    registered_names,
+    split_model_and_weights,
+    torchvision_names,
+)
 
 
 def test_the_source_of_torchvision_registers_what_torchvision_lists() -> None:
     assert list(torchvision_names()) == sorted(models.list_models(module=models))
+
+
+def test_the_source_of_torchvision_names_its_weights() -> None:
+    for name in torchvision_names():
+        known = models.get_model_weights(name).__members__
+        for weights in ("auto", "none", *known):
+            check_torchvision_weights(name, weights)
+        with pytest.raises(rf.ModelError, match=f"auto, none, {', '.join(known)}, .*or a checkpoint .*, got 'nosuch': choose from"):
+            check_torchvision_weights(name, "nosuch")
+
+
+def test_the_source_of_timm_registers_what_timm_lists() -> None:
+    timm = pytest.importorskip("timm")
+    assert list(registered_names("timm")) == sorted(timm.list_models())
+    for name in (*timm.list_pretrained(), "tv_resnet50", "adv_inception_v3"):
+        check_timm_name(name)
+    with pytest.raises(rf.ModelError, match=r"got 'resnet1888\.a1_in1k': did you mean resnet18"):
+        check_timm_name("resnet1888.a1_in1k")
 
 
 def test_bundled_names_are_those_of_the_architectures() -> None:

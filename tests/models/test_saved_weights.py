@@ -10,8 +10,9 @@ from safetensors.torch import save
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.errors import InputError, ModelError
+from robustbench_fgsm.models.cards import WEIGHTS_FILE
 from robustbench_fgsm.models.request import ModelRequest
-from robustbench_fgsm.models.saved_weights import WEIGHTS_FILE, complete_request, weights_bytes
+from robustbench_fgsm.models.saved_weights import complete_request, weights_bytes
 
 
 @pytest.fixture

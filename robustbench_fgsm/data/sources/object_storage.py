@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import IO, Any, cast
 
 from robustbench_fgsm.errors import DataError, IncompleteError, describe_error
@@ -71,25 +72,25 @@ class RemoteFile:
 
 
 def check_url(url: str) -> None:
-    """Raise DataError for an address of an unsupported kind, or one that needs a package that is not installed."""
+    """Raise DataError for an address of an unsupported kind, or one that needs a package that is not installed; import none."""
     scheme = url.partition("://")[0]
     if scheme not in PACKAGE_BY_SCHEME or "::" in url:
         raise DataError(f"addresses must begin with one of {', '.join(f'{name}://' for name in PACKAGE_BY_SCHEME)}, got {url!r}")
-    open_filesystem(scheme, os.getpid())
+    if find_spec("fsspec") is None:
+        raise DataError(f"{scheme}:// needs fsspec, which is not installed: pip install 'robustbench-fgsm[remote]'")
+    if find_spec(package := PACKAGE_BY_SCHEME[scheme]) is None:
+        raise DataError(f"{scheme}:// needs {package} beside fsspec, got none: pip install {package}")
 
 
 @lru_cache(maxsize=8)
 def open_filesystem(scheme: str, _process_id: int) -> Any:
     """Return fsspec's file system with the machine's own credentials, one per process, because connections require it.
 
-    Raises DataError if a package is missing.
+    Raises DataError if a package cannot be imported.
     """
     try:
         import fsspec
-    except ImportError as error:
-        raise DataError(f"{scheme}:// needs fsspec, which is not installed: pip install 'robustbench-fgsm[remote]'") from error
-    try:
+
         return fsspec.filesystem(scheme)
     except ImportError as error:
-        package = PACKAGE_BY_SCHEME[scheme]
-        raise DataError(f"{scheme}:// needs {package} beside fsspec, got none: pip install {package}") from error
+        raise DataError(f"packages for {scheme}:// must import, got {describe_error(error)}: install them again") from error

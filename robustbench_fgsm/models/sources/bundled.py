@@ -18,17 +18,7 @@ from robustbench_fgsm.models.architectures import ARCHITECTURES
 from robustbench_fgsm.models.cards import BUNDLED_DATA, bundled_cards, model_card, weights_file
 from robustbench_fgsm.models.checkpoint import check_parameter_count, load_weights, read_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
-from robustbench_fgsm.models.names import BUNDLED_NAMES
 from robustbench_fgsm.models.request import ModelListing, ModelRequest
-
-
-def is_bundled_request(request: ModelRequest) -> bool:
-    """Return True if a plain name belongs to this source, not to torchvision, which also has a resnet18."""
-    if request.name != "resnet18":
-        return request.name in BUNDLED_NAMES
-    shipped = {card["weights"] for card in bundled_cards() if card["name"] == request.name}
-    ours = request.data in (None, BUNDLED_DATA) and (request.weights in ("auto", "none") or request.has_weights_file)
-    return ours or request.weights in shipped
 
 
 def load(request: ModelRequest) -> TorchClassifier:

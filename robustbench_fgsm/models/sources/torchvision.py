@@ -10,12 +10,11 @@ import torch
 from torch import nn
 from torchvision import models
 
-from robustbench_fgsm.errors import ModelError, did_you_mean
 from robustbench_fgsm.files.regular_files import is_file
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.download import fetch_file, hub_cache_path
-from robustbench_fgsm.models.names import BUNDLED_NAMES, check_torchvision_name
+from robustbench_fgsm.models.names import check_torchvision_name, check_torchvision_weights
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.models.request import ModelListing, ModelRequest
 
@@ -95,15 +94,8 @@ def _load_architecture(request: ModelRequest) -> TorchClassifier:
 
 def _find_weights(request: ModelRequest) -> Any:
     """Return the weights of that name; `auto` is the default."""
-    known = models.get_model_weights(request.name)
-    name = "DEFAULT" if request.weights == "auto" else request.weights
-    if name not in known.__members__:
-        every = ["auto", "none", *known.__members__, *(["standard"] if request.name in BUNDLED_NAMES else [])]
-        raise ModelError(
-            f"weights for {request.name} must be one of {', '.join(every)}, or a checkpoint such as FILE.safetensors, "
-            f"got {request.weights!r}: {did_you_mean(request.weights, every)}"
-        )
-    return known[name]
+    check_torchvision_weights(request.name, request.weights)
+    return models.get_model_weights(request.name)["DEFAULT" if request.weights == "auto" else request.weights]
 
 
 def _rename_densenet_keys(name: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

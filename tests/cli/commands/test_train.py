@@ -18,7 +18,8 @@ from jsonschema import Draft202012Validator
 from PIL import Image
 
 import robustbench_fgsm as rf
-from robustbench_fgsm.models.saved_weights import CARD_FILE, WEIGHTS_FILE
+from robustbench_fgsm.models.cards import WEIGHTS_FILE
+from robustbench_fgsm.models.saved_weights import CARD_FILE
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.directory import TRAINING_LOG_FILE
 from robustbench_fgsm.runs.train import CHECKPOINT_FILE
