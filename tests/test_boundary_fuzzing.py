@@ -37,11 +37,13 @@ from torch import nn
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.cli.feature_files import parse_bounds
-from robustbench_fgsm.cli.load import was_trained_on
 from robustbench_fgsm.cli.main import main
 from robustbench_fgsm.data.sources.folder import IMAGE_SUFFIXES, UNSUPPORTED_IMAGE_SUFFIXES
+from robustbench_fgsm.data.training_images import training_image_warnings
 from robustbench_fgsm.engine.plan import Plan
 from robustbench_fgsm.errors import RfgsmError
+from robustbench_fgsm.models.cards import WEIGHTS_FILE
+from robustbench_fgsm.models.classifier import ModelInfo
 from robustbench_fgsm.models.saved_weights import CARD_FILE, weights_bytes
 from robustbench_fgsm.report.loaded_run import REPORTED_SCHEMAS, load_run
 from robustbench_fgsm.report.pages.page import build_page
@@ -533,7 +535,9 @@ BOUNDARIES = {
         trained,
         f"run/{CARD_FILE}",
         (change_json, change_bytes),
-        lambda folder: was_trained_on(str(folder / "run"), rf.load_data("fashion-mnist", limit=2)),
+        lambda folder: list(
+            training_image_warnings(ModelInfo("mlp300", str(folder / "run" / WEIGHTS_FILE)), rf.load_data("fashion-mnist", limit=2))
+        ),
     ),
     "exported program": Boundary(
         exported,

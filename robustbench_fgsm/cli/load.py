@@ -46,28 +46,7 @@ def load_model_and_data(
         classifier, words = find_normalisation(model_options, images)
         write_note(words, quiet=False)  # also with --quiet: the numbers depend on it
     write_note(f"{model_text(model, classifier.info)}, {describe_sample(images)}, {classifier.device}", quiet=quiet)
-    if was_trained_on(model_options.weights, images):
-        write_note(f"Warning: {model} was trained on these images: its accuracy on others is lower", quiet=False)
     return classifier, match_to_classifier(images, classifier)
-
-
-def was_trained_on(weights: str, images: Dataset) -> bool:
-    """Return True if the model card beside weights of `rfgsm train` names these images, or others of the same split."""
-    from robustbench_fgsm.data.dataset import describe_data
-    from robustbench_fgsm.files.json_files import read_json
-    from robustbench_fgsm.files.regular_files import is_directory, is_file
-    from robustbench_fgsm.models.saved_weights import CARD_FILE
-
-    place = Path(weights)
-    card = (place if is_directory(place) else place.parent) / CARD_FILE
-    is_given = is_file(card) and weights not in ("auto", "none", "standard", "robust")
-    data = read_json(card, follow_links=True).get("data") if is_given else None
-    settings = data.get("settings", {}) if isinstance(data, dict) else None
-    if not isinstance(data, dict) or not isinstance(settings, dict):
-        return False
-    ours = describe_data(images)
-    is_same_place = (data.get("spec"), settings.get("split")) == (ours["spec"], ours.get("settings", {}).get("split"))
-    return is_same_place or data.get("fingerprint") == ours["fingerprint"]
 
 
 def model_text(model: str, info: ModelInfo) -> str:

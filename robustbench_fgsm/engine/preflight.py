@@ -22,6 +22,7 @@ from robustbench_fgsm.data.limit import sample_warnings
 from robustbench_fgsm.data.match_model import channel_remedy
 from robustbench_fgsm.data.subset import RandomAccess, dataset_labels, whole_dataset
 from robustbench_fgsm.data.torch_dataset import TorchImageSource
+from robustbench_fgsm.data.training_images import training_image_warnings
 from robustbench_fgsm.engine.out_of_memory import run_on_fitting_prefix
 from robustbench_fgsm.engine.targets import targets_for
 from robustbench_fgsm.errors import DataError, InputError, ModelError, SettingError
@@ -99,7 +100,7 @@ def preflight(
     warnings = run_on_fitting_prefix(looked_at, lambda batch: _check_batch(classifier, batch, spec, is_attacked=is_attacked))
     for target in targets or [spec.target]:
         targets_for(looked_at, target, data.classes, spec.seed)
-    warnings += sample_warnings(data)
+    warnings += [*sample_warnings(data), *training_image_warnings(classifier.info, data)]
     if is_attacked:
         warnings += feature_epsilon_warnings(spec)
         if spec.epsilon_scale is None:
