@@ -153,7 +153,7 @@ def load_run(path: Path | str, schemas: Sequence[str] = PAGE_SCHEMAS) -> LoadedR
     settings = read_json(manifest) if is_present(manifest) else None
     directory_name = file.parent.resolve().name if file.name == RESULT_FILE else file.stem
     name = str((settings or {}).get("name") or directory_name)
-    kept = load_example_images(file.parent) if document["schema"] in EVALUATION_SCHEMAS else ()
+    kept = load_example_images(file.parent, document) if document["schema"] in EVALUATION_SCHEMAS else ()
     return LoadedRun(name, document, settings, kept, file.parent, date_text(file.stat().st_mtime))
 
 
@@ -185,12 +185,15 @@ def documents_by_name(runs: Sequence[LoadedRun]) -> dict[str, Document]:
     return found
 
 
-def load_example_images(directory: Path) -> tuple[ExampleImage, ...]:
-    """Return the example images that a run of `evaluate` or `sweep` kept in its directory, if any."""
+def load_example_images(directory: Path, document: Document) -> tuple[ExampleImage, ...]:
+    """Return the example images that a run of `evaluate`, `sweep` or `attack` kept in its directory, if any."""
     kept = read_example_images(directory / EXAMPLE_IMAGES_FILE)
     if kept is None:
         return ()
-    rules = [str(spec.target) for spec in read_evaluation_manifest(directory).specs]
+    if document["schema"] == ATTACK_SCHEMA:
+        rules = [str(document["attack"]["targeted"])]
+    else:
+        rules = [str(spec.target) for spec in read_evaluation_manifest(directory).specs]
     classes = kept.labels, kept.predictions_before, kept.predictions_after
     numbers = (kept.ids, *classes, kept.confidences_before, kept.confidences_after, kept.epsilons)
     columns: list[Any] = [*(column.tolist() for column in numbers), kept.clean, kept.adversarial]

@@ -19,7 +19,7 @@ from robustbench_fgsm.options import RunOptions
 from robustbench_fgsm.runs.changed_images import is_complete_and_unchanged, open_store_of_pieces
 from robustbench_fgsm.runs.directory import RESULT_FILE, RunDirectory
 from robustbench_fgsm.runs.evaluation_run import EvaluationRun
-from robustbench_fgsm.runs.example_images import MAX_EXAMPLE_IMAGES, save_example_images
+from robustbench_fgsm.runs.example_images import MAX_EXAMPLE_IMAGES, images_in_ledger, save_example_images
 from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE
 from robustbench_fgsm.runs.ledger import LEDGER_PATTERN, Ledger, LedgerStore
 from robustbench_fgsm.runs.manifest import translate_document_errors
@@ -88,7 +88,8 @@ def evaluate_in_directory(
                     context=RunContext(world, store, progress, fooled_progress, check_progress, restart),
                 )
             if out is not None and max_example_images and world.is_main and not is_multi_label(run.data):
-                save_example_images(run, Ledger.of_directory(out), out / EXAMPLE_IMAGES_FILE, max_example_images)
+                found = images_in_ledger(run, Ledger.of_directory(out))
+                save_example_images(run, found, out / EXAMPLE_IMAGES_FILE, max_example_images)
             document = evaluations[0].to_dict() if run.command == "evaluate" else sweep_document(evaluations)
         if directory.result is None or out is None:
             return directory.write_result(apply_thresholds(document))

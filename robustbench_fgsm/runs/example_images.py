@@ -1,9 +1,10 @@
-"""Example images of a finished run: selected by the ledger, and attacked again."""
+"""Example images of a finished run: selected by their recorded outcomes, and attacked again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,6 @@ from robustbench_fgsm.attack.losses import to_probabilities
 from robustbench_fgsm.data.dataset import Batch, first_readable_batch
 from robustbench_fgsm.data.subset import Subset
 from robustbench_fgsm.engine.attack_batch import attack_batch, craft_and_predict
-from robustbench_fgsm.engine.dataset_pieces import PieceRecord
 from robustbench_fgsm.engine.out_of_memory import BatchSplitter
 from robustbench_fgsm.files.atomic_files import write_bytes
 from robustbench_fgsm.runs.evaluation_run import EvaluationRun
@@ -32,7 +32,7 @@ MAX_EXAMPLE_BYTES = 2**28
 """Size of the file: 500 grey images of 28 x 28 take 3 MB, 500 colour images of 224 x 224 would take 600 MB."""
 
 MAX_SCANNED_IMAGES = 100_000
-"""Largest number of images of the ledger from which example images are selected."""
+"""Largest number of recorded images from which example images are selected."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class SelectedImage:
     prediction_after: int
 
 
-def save_example_images(run: EvaluationRun, ledger: Ledger, path: Path, max_images: int) -> None:
-    """Write up to `max_images` example images atomically; raise ResourceError if that fails.
+def save_example_images(run: EvaluationRun, candidates: Iterable[SelectedImage], path: Path, max_images: int) -> None:
+    """Write up to `max_images` of the candidates atomically; raise ResourceError if that fails.
 
-    An image is left out if its prediction in the plain layout differs from the ledger.
+    An image is left out if its prediction in the plain layout differs from the recorded one.
     """
     size = first_readable_batch(run.data, 1).images.nbytes * 2
-    picks = select_example_images(run, ledger, min(max_images, MAX_EXAMPLE_BYTES // size))
+    picks = select_example_images(candidates, min(max_images, MAX_EXAMPLE_BYTES // size))
     parts = [
         made
         for number in range(len(run.specs))
@@ -69,37 +69,34 @@ def _concatenate(parts: Sequence[ExampleImages[Tensor]]) -> ExampleImages[Tensor
     return ExampleImages(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(ExampleImages)))
 
 
-def select_example_images(run: EvaluationRun, ledger: Ledger, max_images: int) -> list[SelectedImage]:
-    """Select up to four images of each confusion cell, and `max_images` in all, from pieces in a fixed random order.
+def select_example_images(candidates: Iterable[SelectedImage], max_images: int) -> list[SelectedImage]:
+    """Select up to four images of each confusion cell, and `max_images` in all.
 
     The first image of every cell is selected before the second image of any cell.
     """
-    order = np.random.default_rng(0).permutation(len(run.pieces))
     cells: dict[tuple[int, int, int], list[SelectedImage]] = {}
-    seen = 0
-    for record in ledger.select_records(order):
-        for pick in _selectable_images(run, record):
-            cell = cells.setdefault((pick.attack_index, pick.label, pick.prediction_after), [])
-            if len(cell) < IMAGES_PER_CELL:
-                cell.append(pick)
-        seen += len(record)
-        if seen >= MAX_SCANNED_IMAGES:
-            break
+    for pick in islice(candidates, MAX_SCANNED_IMAGES):
+        cell = cells.setdefault((pick.attack_index, pick.label, pick.prediction_after), [])
+        if len(cell) < IMAGES_PER_CELL:
+            cell.append(pick)
     rounds = [cell[turn] for turn in range(IMAGES_PER_CELL) for cell in cells.values() if turn < len(cell)]
     return sorted(rounds[:max_images], key=lambda pick: (pick.attack_index, pick.index))
 
 
-def _selectable_images(run: EvaluationRun, record: PieceRecord) -> Iterator[SelectedImage]:
-    """Return the images of a piece; none if it has an unreadable image, because indices are then unknown."""
-    if record.bad:
-        return
-    start = run.pieces.span(record.number).start
-    for number, (spec, outcomes) in enumerate(zip(run.specs, record.outcomes, strict=True)):
-        after = outcomes.after[:, int(np.argmax(spec.epsilons))]
-        for row, facts in enumerate(zip(record.ids, record.labels, outcomes.before, after, strict=True)):
-            if min(facts) < 0:  # no prediction to show
-                continue
-            yield SelectedImage(number, start + row, *map(int, facts))
+def images_in_ledger(run: EvaluationRun, ledger: Ledger) -> Iterator[SelectedImage]:
+    """Yield the images of pieces in a fixed random order; none of a piece with unreadable images, whose indices are unknown."""
+    for record in ledger.select_records(np.random.default_rng(0).permutation(len(run.pieces))):
+        start = run.pieces.span(record.number).start
+        for number, (spec, outcomes) in enumerate(zip(run.specs, () if record.bad else record.outcomes, strict=not record.bad)):
+            after = outcomes.after[:, int(np.argmax(spec.epsilons))]
+            yield from selectable_images(number, start, record.ids, record.labels, outcomes.before, after)
+
+
+def selectable_images(attack_index: int, start: int, *columns: Iterable[int]) -> Iterator[SelectedImage]:
+    """Yield consecutive images, of which the first has index `start`; columns: ids, labels, predictions before and after."""
+    for row, facts in enumerate(zip(*columns, strict=True)):
+        if min(facts) >= 0:  # else there is no prediction to show
+            yield SelectedImage(attack_index, start + row, *map(int, facts))
 
 
 def _recreate_images(run: EvaluationRun, attack_index: int, selected: Sequence[SelectedImage]) -> Iterator[ExampleImages[Tensor]]:

@@ -34,7 +34,8 @@ GROUPS = {
     "OUTPUT": "--json --quiet --debug",
 }
 FLAGS = """
-attack: MODEL DATA ATTACK RUN OUTPUT --model --out --check --save-as --shard-size --optimize --trust-data-code --log-dir
+attack: MODEL DATA ATTACK RUN OUTPUT --model --out --keep-images --check --save-as --shard-size --optimize --trust-data-code
+    --log-dir
 benchmark: MODEL DATA RUN OUTPUT --model --eps --norm --references --levels --rounds --memory --no-memory --threads
     --seed --out --format
 compare: MODEL DATA RUN OUTPUT --model --eps --norm --targeted --references --candidate --style --optimize --seed --out

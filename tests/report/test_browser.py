@@ -17,7 +17,7 @@ import torch
 
 import robustbench_fgsm as rf
 from robustbench_fgsm.printable_text import printable, printable_document
-from robustbench_fgsm.report.loaded_run import LoadedRun
+from robustbench_fgsm.report.loaded_run import LoadedRun, load_run
 from robustbench_fgsm.report.pages.page import build_page as report
 from robustbench_fgsm.report.pages.ranking import paired_differences
 from robustbench_fgsm.report.pages.svg_chart import BOTTOM, LEFT, RIGHT, SIZES, TOP
@@ -343,12 +343,18 @@ def kinds(rivals: list[LoadedRun], measured: Measured, tmp_path_factory: pytest.
     assert better is not None
     assert worse is not None
     classifier, data = drawn(1.0)
+    saved = tmp_path_factory.mktemp("attack") / "saved"
+    rf.save_adversarial(classifier, data, saved, format="png")
     others = {
-        "attack": rf.save_adversarial(classifier, data, tmp_path_factory.mktemp("attack") / "saved", format="png"),
+        "comparison": rf.compare(classifier, data, references=["art"]),
+        "attack check": rf.check_adversarial(saved, classifier, data),
+        "benchmark": rf.benchmark(classifier, data, "8/255", references=[], rounds=1, memory=False),
         "explanation": rf.explain(classifier, data, "0.4"),
         "gate plan": rf.plan_gate(better),
+        "lock": rf.lock(better, saved.parent / "robustness.lock"),
     }
     return {name: [run(json.loads(json.dumps(found.to_dict())))] for name, found in others.items()} | {
+        "attack": [load_run(saved)],
         "one epsilon": [run(one, example_images=gallery(one))],
         "sweep": [run(swept, example_images=gallery(swept))],
         "three runs": rivals,
@@ -362,7 +368,7 @@ def kinds(rivals: list[LoadedRun], measured: Measured, tmp_path_factory: pytest.
 
 KINDS = (
     *("one epsilon", "sweep", "three runs", "multi-label", "transfer", "training", "verification", "gate"),
-    *("gate plan", "explanation", "attack"),
+    *("gate plan", "explanation", "attack", "comparison", "attack check", "benchmark", "lock"),
 )
 
 
@@ -410,6 +416,13 @@ def test_bars_of_labels_have_the_mean_of_labels(opened: Callable[..., Page], kin
     share = kinds["multi-label"][0].document["epsilons"][0]["labels"]["accuracy"]["value"]
     (mean,) = set(page.eval_on_selector_all("#class-table .mean", "all => all.map(one => one.getBBox().x)"))
     assert mean == pytest.approx(200 * share)
+
+
+def test_saved_images_have_pictures(opened: Callable[..., Page], kinds: dict[str, list[LoadedRun]]) -> None:
+    page = opened(*kinds["attack"])
+    loaded = page.eval_on_selector_all("#gallery img", "all => all.map(one => one.naturalWidth)")
+    assert len(loaded) == 3 * page.locator("#gallery li").count() > 0
+    assert set(loaded) == {6}
 
 
 def test_one_epsilon_has_no_slider_and_no_curve(opened: Callable[..., Page], kinds: dict[str, list[LoadedRun]]) -> None:

@@ -16,7 +16,7 @@ MODEL_VARIANT = Variant(
     options={"model": Option("Classifier: a name of `rfgsm list models`, SOURCE:NAME, or a file, to craft.")},
 )
 OUTPUT_VARIANT = Variant(
-    only=(*VERDICT_OPTIONS, "out", "quiet", "log_dir"),
+    only=(*VERDICT_OPTIONS, "out", "keep_images", "quiet", "log_dir"),
     options={"out": Option("Directory of images and manifest, to craft. The same command continues there.", metavar="DIR")},
 )
 
@@ -53,6 +53,7 @@ def attack_command(
         options = replace(model_options, weights="auto", device="auto", trust_model_code=False)
         flags = changed_flags(options, replace(data_options, limit=None), attack, run_options, shard_options)
         flags += ["--out"] if output.out is not None else []
+        flags += ["--keep-images"] if output.keep_images != OutputOptions.keep_images else []
         if flags:
             raise SettingError(f"--check takes its settings from the manifest, got {', '.join(flags)}: leave them out")
         return _check_saved_attack(check, model_options, data_options.limit, output, trust_data_code=trust_data_code)
@@ -73,7 +74,8 @@ def attack_command(
         model_options, data_options, seed=attack.seed, epsilon_scale=attack.epsilon_scale, quiet=output.quiet
     )
     with progress_bar("attack", quiet=output.quiet) as progress:
-        saved = save_attack(classifier, images, out, attack.to_spec(classifier.bounds), shard_options, run_options, progress, world)
+        spec, keep_images = attack.to_spec(classifier.bounds), output.keep_images
+        saved = save_attack(classifier, images, out, spec, shard_options, run_options, progress, world, keep_images)
     return write_result(saved.to_dict(), output, is_main=world.is_main)
 
 

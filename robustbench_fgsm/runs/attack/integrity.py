@@ -18,6 +18,7 @@ from robustbench_fgsm.runs.attack.formats import Mismatch, ShardFormat, get_shar
 from robustbench_fgsm.runs.attack.result import DERIVED_KEYS, SETTING_KEYS, SavedAttack, checksum
 from robustbench_fgsm.runs.attack.save import count_shard
 from robustbench_fgsm.runs.directory import MANIFEST_FILE, RESULT_FILE, json_differences, read_attack_json
+from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE
 from robustbench_fgsm.runs.manifest import check_required_keys, plan_from_manifest
 from robustbench_fgsm.short_repr import short_repr
 from robustbench_fgsm.spec import AttackSpec
@@ -86,6 +87,7 @@ def check_files(manifest: AttackManifest) -> tuple[frozenset[int], list[Mismatch
     known = {manifest.shard_format.shard_name(number) for number in range(len(manifest.shard_ranges))} | {
         MANIFEST_FILE,
         RESULT_FILE,
+        EXAMPLE_IMAGES_FILE,
     }
     extra = sorted(place.name for place in manifest.directory.iterdir() if place.name not in known and place.name[0] != ".")
     return frozenset(damaged), found + [Mismatch(name, "no such file", "a file") for name in extra]

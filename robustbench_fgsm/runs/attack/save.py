@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -37,7 +38,7 @@ from robustbench_fgsm.evaluation.craft_shards import (
 from robustbench_fgsm.feature_values import FeatureArray
 from robustbench_fgsm.files.atomic_files import atomic_replace
 from robustbench_fgsm.files.json_files import MAX_BYTES, parse_json
-from robustbench_fgsm.files.regular_files import append_bytes, read_bytes, translate_os_errors
+from robustbench_fgsm.files.regular_files import append_bytes, is_present, read_bytes, translate_os_errors
 from robustbench_fgsm.files.validation import validate
 from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.models.classifier import Classifier
@@ -45,6 +46,9 @@ from robustbench_fgsm.options import AttackOptions, RunOptions, ShardOptions
 from robustbench_fgsm.runs.attack.formats import ShardFormat, get_shard_format
 from robustbench_fgsm.runs.attack.result import SavedAttack, attack_settings
 from robustbench_fgsm.runs.directory import RunDirectory
+from robustbench_fgsm.runs.evaluation_run import EvaluationRun
+from robustbench_fgsm.runs.example_images import MAX_EXAMPLE_IMAGES, SelectedImage, save_example_images, selectable_images
+from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE
 from robustbench_fgsm.runs.manifest import read_recorded_plan
 from robustbench_fgsm.runs.manifest_schema import FileFields
 from robustbench_fgsm.runs.record_schema import run_identity
@@ -124,6 +128,7 @@ def save_attack(
     run_options: RunOptions,
     progress: Progress | None = None,
     world: World = SINGLE_PROCESS,
+    keep_images: int = MAX_EXAMPLE_IMAGES,
 ) -> SavedAttack:
     """Save adversarial images with parsed settings, in all processes of the world; see `save_adversarial`."""
     began, classifier = time.perf_counter(), read_for_loss(classifier, spec.loss)
@@ -138,7 +143,12 @@ def save_attack(
     output = nothing.output | {"batch_size": plan.batch_size}
     nothing = replace(nothing, output=output, max_bad=run_options.max_bad, plan=plan)
     with RunDirectory(
-        out, nothing.to_dict(), world, select_settings=attack_settings, files=("adversarial-*",), reuse_result=False
+        out,
+        nothing.to_dict(),
+        world,
+        select_settings=attack_settings,
+        files=("adversarial-*", EXAMPLE_IMAGES_FILE),
+        reuse_result=False,
     ) as directory:
         saved, missing = world.broadcast(_find_saved_shards(directory, nothing, kind, pieces) if world.is_main else None)
         if saved.tally.n and missing:
@@ -163,6 +173,9 @@ def save_attack(
         for part in others:
             saved = saved.add(*part)
         saved = world.broadcast(replace(saved, seconds=spent + time.perf_counter() - began) if others else saved)
+        if world.is_main and keep_images and not is_multi_label(data) and (missing or not is_present(out / EXAMPLE_IMAGES_FILE)):
+            run = EvaluationRun("evaluate", classifier, data, (spec,), plan)
+            save_example_images(run, _saved_images(out, kind, pieces), out / EXAMPLE_IMAGES_FILE, keep_images)
         directory.write_manifest(saved.to_dict())
         directory.write_result(saved.to_dict())
         if world.is_main:
@@ -180,6 +193,15 @@ def _find_saved_shards(
     directory.write_manifest(saved.to_dict())
     remove_shard_entries(directory.path)
     return saved, missing
+
+
+def _saved_images(out: Path, shard_format: ShardFormat, ranges: list[range]) -> Iterator[SelectedImage]:
+    """Yield the images of shards in a fixed random order; none of a shard with unreadable images, whose indices are unknown."""
+    for number in np.random.default_rng(0).permutation(len(ranges)).tolist():
+        outcomes = ShardRecord.from_columns(shard_format.read_columns(out / shard_format.shard_name(number))).outcomes
+        if len(outcomes) == len(ranges[number]):
+            columns = outcomes.ids, outcomes.labels, outcomes.before, outcomes.after[:, 0]
+            yield from selectable_images(0, ranges[number].start, *columns)
 
 
 def append_shard_entry(out: Path, rank: int, run: str, entry: dict[str, Any]) -> None:

@@ -136,6 +136,7 @@ def test_finds_moved_weights(tmp_path: Path, run: Run) -> None:
         (["--model", "mlp300"], "attack needs --model NAME and --out DIR to craft"),
         (["--out", "x"], "attack needs --model NAME and --out DIR to craft"),
         (["--check", "x", "--eps", "4/255", "--shard-size", "7"], "got --eps, --shard-size: leave them out"),
+        (["--check", "x", "--keep-images", "3"], "--check takes its settings from the manifest, got --keep-images"),
         (["--check", "x", "--model", "mlp300"], "--check takes its settings from the manifest, got --model"),
         (["--check", "nowhere"], "check needs a directory that `rfgsm attack` wrote, got nowhere"),
         (["--model", "mlp300", "--out", "x", "--eps", "1,2/255"], "takes one epsilon, got 2"),

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ import robustbench_fgsm as rf
 from robustbench_fgsm.attack.quantization import levels_to_pixels
 from robustbench_fgsm.evaluation.craft_shards import AdversarialShard
 from robustbench_fgsm.files.directory_lock import lock_directory
+from robustbench_fgsm.report.loaded_run import load_run
 from robustbench_fgsm.report.schemas import load_schema
 from robustbench_fgsm.runs.attack import save as save_module
 from robustbench_fgsm.runs.attack.formats import get_shard_format
@@ -70,6 +72,24 @@ def test_equal_settings_write_no_file(tmp_path: Path, classifier: rf.TorchClassi
     again = save(tmp_path, classifier, data, format=form)
     assert again.to_dict() == first.to_dict()
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.name != ".lock"} == before
+
+
+@each_format
+def test_keeps_example_images(tmp_path: Path, classifier: rf.TorchClassifier, data: rf.ArrayDataset, form: str) -> None:
+    saved = save(tmp_path, classifier, data, format=form, targeted="next")
+    kept = load_run(tmp_path).example_images
+    confusion = saved.to_dict()["adversarial"]["confusion"]
+    cells = Counter((image.label, image.prediction_after) for image in kept)
+    assert cells == {
+        (row, column): min(4, count) for row, line in enumerate(confusion) for column, count in enumerate(line) if count
+    }
+    whole = next(data.batches(0, len(data), len(data)))
+    assert all(np.array_equal(image.clean, whole.images[image.id]) and image.targeted == "next" for image in kept)
+    if form == "npz":
+        shards = [np.load(file) for file in sorted(tmp_path.glob("adversarial-*"))]
+        stored = {int(id_): image for shard in shards for id_, image in zip(shard["ids"], shard["images"], strict=True)}
+        assert all(np.array_equal(image.adversarial, stored[image.id]) for image in kept)
+    assert rf.check_adversarial(tmp_path, classifier, data).to_dict()["verdict"] == "verified"
 
 
 @each_format
