@@ -133,6 +133,12 @@ def parse_device_name(device: str) -> str:
     return f"{'cuda' if kind == 'gpu' else kind}{colon}{number}"
 
 
+def epsilon_text(epsilon: float) -> str:
+    """Return `8/255` if a budget is a multiple of 1/255 below 1, else the number."""
+    steps = round(epsilon * 255)
+    return f"{steps}/255" if 0 < steps < 255 and abs(epsilon * 255 - steps) < 1e-9 else f"{epsilon:g}"
+
+
 def norm_name(norm: float) -> str:
     """Return the norm as JSON and tables have it: `inf`, `1`, `2`, `1.5`."""
     return str(float(norm)).removesuffix(".0")

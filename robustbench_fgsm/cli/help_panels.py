@@ -6,6 +6,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
+from robustbench_fgsm.cli.standard_streams import only_results_on_standard_output
+
 PANELS = ("Model", "Data", "Attack", "Training", "Checks", "Performance", "Output", "Gates")
 """Panels of `--help` from top to bottom."""
 
@@ -49,6 +51,11 @@ class PanelCommand(TyperCommand):
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words of the usage line."""
         return [*(["[MODEL]"] if self.takes_model_first else []), *super().collect_usage_pieces(ctx)]
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; only results are written to standard output, not what networks, candidates and libraries print."""
+        with only_results_on_standard_output():
+            return super().invoke(ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words of the command line, of which the first may be the model."""

@@ -6,14 +6,13 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 from rich.text import Text
 
 from robustbench_fgsm.cli import interruption, log, processes
@@ -33,8 +32,8 @@ from robustbench_fgsm.cli.commands.train import train_command
 from robustbench_fgsm.cli.commands.transfer import transfer_command
 from robustbench_fgsm.cli.commands.verify import verify_command
 from robustbench_fgsm.cli.help_panels import CommandGroup, PanelCommand
+from robustbench_fgsm.cli.output import print_line
 from robustbench_fgsm.cli.progress import end_loading
-from robustbench_fgsm.cli.standard_streams import only_results_on_standard_output
 from robustbench_fgsm.errors import (
     EXIT_INTERNAL_ERROR,
     EXIT_INTERRUPTED,
@@ -88,7 +87,7 @@ for _name, _command in (("list", list_runs), ("show", show_run), ("resume", resu
 app.add_typer(runs_app)
 
 
-@app.command("help", cls=PanelCommand, hidden=True)
+@app.command("help", hidden=True)
 def _help(words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND")] = None) -> None:
     """Show the help of the program, or of a command."""
     app([*(words or []), "--help"], prog_name="rfgsm", standalone_mode=False)
@@ -118,8 +117,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         _reject_empty_words(words)
         with interruption.interruptible(), log.open_log(words if {*words[:1]} <= processes.DISTRIBUTED_COMMANDS else ()):
             processes.check_process_count(words)
-            with only_results_on_standard_output() if {"--json", "-j"} & {*words} else nullcontext():
-                code = _run_and_log(words)
+            code = _run_and_log(words)
             sys.stdout.flush()
     except (RfgsmError, typer.TyperException) as error:
         if interruption.was_interrupted():
@@ -232,12 +230,7 @@ def _run_and_log(args: list[str]) -> int | None:
 
 
 def _print_error(message: str) -> None:
-    """Print one line, which a terminal breaks between words."""
+    """Print one line, if there is one: without arguments the help is printed alone."""
     end_loading()
-    if message:  # without arguments the help is printed alone
-        text = Text.assemble(("rfgsm: ", "bold red"), printable(" ".join(message.split())))
-        console = Console(stderr=True)
-        if console.is_terminal:
-            console.print(text)
-        else:
-            typer.echo(text.plain, err=True)
+    if message:
+        print_line(Text.assemble(("rfgsm: ", "bold red"), printable(" ".join(message.split()))))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from time import time
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from robustbench_fgsm.cli import log
 from robustbench_fgsm.cli.options import OutputOptions, TableFormat, is_csv
@@ -32,9 +31,20 @@ def write_note(message: str, *, quiet: bool) -> None:
     """Write one line to standard error, and to the log if there is one."""
     message = printable(message)
     log.write(message)
+    if quiet:
+        end_loading()
+    else:
+        print_line(Text(message, style="yellow" if message.startswith("Warning: ") else ""))
+
+
+def print_line(text: Text) -> None:
+    """Print a line on standard error; a terminal shows its colours and breaks it between words."""
     end_loading()
-    if not quiet:
-        typer.echo(message, err=True)
+    console = Console(stderr=True)
+    if console.is_terminal:
+        console.print(text)
+    else:
+        typer.echo(text.plain, err=True)
 
 
 def write_result(document: Document, output: OutputOptions, *, is_main: bool = True) -> int:
@@ -103,7 +113,7 @@ def format_summary(summary: Summary, table_format: TableFormat) -> str:
         return summary_to_single_csv(summary).removesuffix("\n")
     if table_format in writers:
         return writers[table_format](summary)
-    console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False)
+    console = Console(file=results_stream(), highlight=False, emoji=False, markup=False)
     answer = "" if console.is_terminal else summary.verdict  # in a pipe one line, as for `tail -1`
     with console.capture() as captured:
         console.print(render_summary(replace(summary, verdict="") if answer else summary))
@@ -149,10 +159,3 @@ def _write_html(file: Path, document: Document, output: OutputOptions) -> None:
     alone = LoadedRun(output.name or "result", document, date=date_text(time()))
     run = load_run(output.out, REPORTED_SCHEMAS) if kept and output.out else alone
     write_bytes(file, build_page([run]).encode())
-
-
-@contextmanager
-def stdout_to_stderr() -> Iterator[None]:
-    """Send what other code prints to standard error, so that standard output holds the result alone."""
-    with redirect_stdout(sys.stderr):
-        yield

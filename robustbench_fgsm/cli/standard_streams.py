@@ -31,7 +31,7 @@ def protect_standard_streams() -> None:
 
 
 _RESULTS: list[TextIO] = []
-"""Standard output, while other text is sent to standard error."""
+"""Standard output, while a command runs and all other text is sent to standard error."""
 
 
 @contextmanager

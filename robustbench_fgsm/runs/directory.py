@@ -20,6 +20,7 @@ from robustbench_fgsm.files.regular_files import check_run_files, is_directory, 
 from robustbench_fgsm.files.validation import validate
 from robustbench_fgsm.runs.manifest_schema import ManifestFields
 from robustbench_fgsm.runs.result_schema import read_result
+from robustbench_fgsm.spec import epsilon_text
 
 MANIFEST_FILE = "manifest.json"
 RESULT_FILE = "result.json"
@@ -45,6 +46,9 @@ NOTHING = "nothing"
 
 CONSEQUENCES = ("sha256", "fingerprint", "parameters", "content", "sample", "hash", "piece_size")
 """Ends of the keys of settings that follow from others; an error names them last."""
+
+USUAL_CHOICES = ("spec", "weights", "n", "epsilons", "epsilon", "norm", "targeted", "loss", "seed")
+"""Last parts of the keys of settings that a user chooses most often; an error names them first."""
 
 Manifest = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
@@ -183,7 +187,7 @@ class RunDirectory:
             recorded = settings_in_result(read_json(self.path / RESULT_FILE)) | recorded
         self.settings = replace_outputs(self.settings, recorded)
         if recorded != self.settings:
-            found_changes = sorted(json_differences(recorded, self.settings), key=lambda one: one[0].endswith(CONSEQUENCES))
+            found_changes = sorted(json_differences(recorded, self.settings), key=lambda one: _setting_rank(one[0]))
             for key, there, _ in found_changes:
                 if there == NOTHING and key.rpartition(".")[2] in ALWAYS_RECORDED:
                     raise RunError(
@@ -309,7 +313,13 @@ def json_differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[
     """Return the dotted keys at which two JSON objects differ, sorted, with both values shortened."""
     ours, theirs = dict(_flatten(left)), dict(_flatten(right))
     keys = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key, MISSING) != theirs.get(key, MISSING))
-    return [(key, _truncated_json(ours.get(key, MISSING)), _truncated_json(theirs.get(key, MISSING))) for key in keys]
+    return [(key, _setting_text(key, ours.get(key, MISSING)), _setting_text(key, theirs.get(key, MISSING))) for key in keys]
+
+
+def _setting_rank(key: str) -> tuple[bool, int]:
+    """Return a number by which the settings come first that a user chooses, and those last that follow from others."""
+    last = key.rpartition(".")[2]
+    return key.endswith(CONSEQUENCES), USUAL_CHOICES.index(last) if last in USUAL_CHOICES else len(USUAL_CHOICES)
 
 
 def read_manifest_json(directory: Path) -> dict[str, Any]:
@@ -342,6 +352,11 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
             yield prefix + key, value
 
 
-def _truncated_json(value: object) -> str:
-    text = NOTHING if value is MISSING else json.dumps(value)
+def _setting_text(key: str, value: object) -> str:
+    """Return a value as JSON, shortened; budgets such as 8/255 as users write them."""
+    budgets = value if isinstance(value, list) else [value]
+    if key.endswith(("epsilon", "epsilons")) and all(isinstance(budget, float) for budget in budgets):
+        text = ",".join(map(epsilon_text, budgets))
+    else:
+        text = NOTHING if value is MISSING else json.dumps(value)
     return text if len(text) <= 40 else text[:39] + "…"

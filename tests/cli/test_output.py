@@ -25,6 +25,15 @@ def test_quiet_hides_notes(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "hello\n")
 
 
+def test_warnings_are_yellow_in_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for colours, expected in (("", "Warning: few\nno warning\n"), ("1", "\x1b[33mWarning: few\x1b[0m\nno warning\n")):
+        monkeypatch.setenv("FORCE_COLOR", colours)  # as a terminal does
+        monkeypatch.setenv("TERM", "xterm")
+        write_note("Warning: few", quiet=False)
+        write_note("no warning", quiet=False)
+        assert capsys.readouterr().err == expected
+
+
 def test_a_document_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     document: dict[str, Any] = {"name": "[red] ü \x1b", "value": None, "exit_code": 3}
     assert write_result(document, OutputOptions(json=True)) == 3

@@ -21,8 +21,9 @@ def test_writes_what_it_gets() -> None:
     os.close(reading)
 
 
-def test_a_network_that_prints_leaves_json_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("form", ["--json", "--format csv"])
+def test_a_network_that_prints_leaves_results_alone(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("net.py").write_text(
@@ -35,12 +36,14 @@ def test_a_network_that_prints_leaves_json_alone(
         "transfer --target mlp300 --source",
         "attack --out out --model",
     ):
-        words = f"{command} factory:net.py:make --data fashion-mnist --limit 4 --device cpu --json --quiet"
+        words = f"{command} factory:net.py:make --data fashion-mnist --limit 4 --device cpu {form} --quiet"
         with pytest.raises(SystemExit) as ended:
             main(words.split())
         printed = capsys.readouterr()
         assert ended.value.code in (0, 1), printed.err
-        assert json.loads(printed.out)["exit_code"] == ended.value.code
+        assert "forward" not in printed.out
+        if form == "--json":
+            assert json.loads(printed.out)["exit_code"] == ended.value.code
         assert {"make", "forward"} <= {*printed.err.split()}
 
 

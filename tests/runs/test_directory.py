@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def test_an_error_leaves_no_result(tmp_path: Path) -> None:
     ("change", "named"),
     [
         ({"batch_size": 64}, "batch_size 128 there, 64 now"),
-        ({"attack": {"norm": "inf", "epsilons": (0.2,)}}, r"attack\.epsilons \[0\.1\] there, \[0\.2\] now"),
+        ({"attack": {"norm": "inf", "epsilons": (0.2,)}}, r"attack\.epsilons 0\.1 there, 51/255 now"),
         ({"attack": {"norm": "2", "epsilons": (0.1,)}}, r'attack\.norm "inf" there, "2" now'),
         ({"seed": 1}, "seed nothing there, 1 now"),
     ],
@@ -121,8 +122,18 @@ def test_outputs_that_are_not_recorded_are_not_compared(tmp_path: Path) -> None:
 
 
 def test_all_differences_are_named(run: Path) -> None:
-    with pytest.raises(RunError, match=r"batch_size 128 there, 1 now; seed nothing there, 2 now"):
+    with pytest.raises(RunError, match=r"seed nothing there, 2 now; batch_size 128 there, 1 now"):
         open_run(run, SETTINGS | {"batch_size": 1, "seed": 2})
+
+
+def test_names_first_what_users_choose(tmp_path: Path) -> None:
+    attack, model = {"epsilons": [8 / 255], "loss": "ce"}, {"mean": [0.1], "sha256": "a", "spec": "mlp300", "std": [1.0]}
+    cached_result(tmp_path, SETTINGS | {"attack": attack, "data": {"n": 2}, "model": model}, lambda: DOCUMENT)
+    changed = {"mean": [0.2], "sha256": "b", "spec": "mlp600", "std": [2.0]}
+    chosen = 'model.spec "mlp300" there, "mlp600" now; data.n 2 there, 3 now'
+    expected = f"{chosen}; attack.epsilons 8/255 there, 1/255,0.3 now; and 3 more"
+    with pytest.raises(RunError, match=re.escape(expected)):
+        open_run(tmp_path, SETTINGS | {"attack": {"epsilons": [1 / 255, 0.3], "loss": "ce"}, "data": {"n": 3}, "model": changed})
 
 
 def test_a_long_value_is_shortened(run: Path) -> None:

@@ -41,7 +41,7 @@ def benchmark_command(
     from robustbench_fgsm.benchmarking.benchmark import check_benchmark_settings, choose_references, run_benchmark
     from robustbench_fgsm.benchmarking.contenders import check_levels, check_pytorch_network
     from robustbench_fgsm.cli.load import load_model_and_data
-    from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr
+    from robustbench_fgsm.cli.output import progress_bar
     from robustbench_fgsm.cli.run_evaluation import measure_and_write
     from robustbench_fgsm.engine.batch_size import choose_batch_size
     from robustbench_fgsm.engine.preflight import preflight
@@ -58,7 +58,7 @@ def benchmark_command(
 
     def measure() -> dict[str, Any]:
         options = replace(benchmark_options, memory=load if benchmark_options.memory else False)
-        with stdout_to_stderr(), progress_bar("benchmark", quiet=output.quiet) as progress:
+        with progress_bar("benchmark", quiet=output.quiet) as progress:
             return run_benchmark(classifier, images, spec, options, run_options, warnings=warnings, progress=progress).to_dict()
 
     settings = asdict(benchmark_options) | {"references": versions, "batch_size": run_options.batch_size}

@@ -33,7 +33,7 @@ def compare_command(
 
     from robustbench_fgsm.attack.outputs import read_for_loss
     from robustbench_fgsm.cli.load import load_model_and_data
-    from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr
+    from robustbench_fgsm.cli.output import progress_bar
     from robustbench_fgsm.cli.run_evaluation import measure_and_write
     from robustbench_fgsm.comparison.compare import Opponents, compare_spec, load_candidate_or_images
     from robustbench_fgsm.engine.choose_plan import choose_plan
@@ -52,13 +52,12 @@ def compare_command(
     spec = attack.to_spec(classifier.bounds)
     classifier = read_for_loss(classifier, spec.loss)
     warnings = preflight(classifier, images, spec, strict=run_options.strict)  # before a run directory is made
-    with stdout_to_stderr():
-        own = load_candidate_or_images(candidate, style, images, classifier)
+    own = load_candidate_or_images(candidate, style, images, classifier)
     recorded = None if output.out is None else read_recorded_plan(output.out)
     plan = choose_plan(classifier, images, [spec], run_options, recorded, audited=False)
 
     def measure() -> dict[str, Any]:
-        with stdout_to_stderr(), progress_bar("compare", quiet=output.quiet) as progress:
+        with progress_bar("compare", quiet=output.quiet) as progress:
             found = compare_spec(
                 classifier,
                 images,

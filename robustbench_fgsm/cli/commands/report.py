@@ -38,6 +38,7 @@ def report_command(
     Example: rfgsm report results/standard results/robust --format latex
     """
     from robustbench_fgsm.cli.output import write_note
+    from robustbench_fgsm.cli.standard_streams import results_stream
     from robustbench_fgsm.files.atomic_files import write_bytes
     from robustbench_fgsm.report.loaded_run import load_run
     from robustbench_fgsm.report.pages.page import build_page
@@ -49,7 +50,7 @@ def report_command(
         loaded = [load_run(place) for place in runs]
         page = "" if page_file is None else build_page(loaded)
         if table is not None:
-            typer.echo(_table_text(runs, loaded, table))
+            typer.echo(_table_text(runs, loaded, table), file=results_stream())
     if page_file is not None:
         write_bytes(page_file, page.encode())
         write_note(f"{page_file}: {page_file.stat().st_size / 2**20:.1f} MiB", quiet=output_options.quiet)

@@ -66,13 +66,13 @@ def verify_command(
         return _verify_package(package_options, verify_options, output)
 
     from robustbench_fgsm.cli.load import load_model_and_data
-    from robustbench_fgsm.cli.output import progress_bar, stdout_to_stderr, write_result
+    from robustbench_fgsm.cli.output import progress_bar, write_result
     from robustbench_fgsm.verification.own_network import own_network_calls
     from robustbench_fgsm.verification.verify import verify
 
     own = model_options.model
     extra = own_network_calls(*load_model_and_data(model_options, data_options, quiet=output.quiet)) if own else []
-    with stdout_to_stderr(), progress_bar("verify", quiet=output.quiet) as progress:
+    with progress_bar("verify", quiet=output.quiet) as progress:
         found = verify(candidate, extra=extra, progress=progress, **asdict(verify_options))
     if output.debug:
         for trace in found.tracebacks:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from robustbench_fgsm.feature_values import values_from_json, values_to_json
 from robustbench_fgsm.spec import Bounds
+from robustbench_fgsm.spec import epsilon_text as epsilon_text
 
 if TYPE_CHECKING:
     from robustbench_fgsm.evaluation.document import Document
@@ -15,12 +16,6 @@ if TYPE_CHECKING:
 def count_text(count: int, noun: str) -> str:
     """Return a count with its noun: `1 image`, `1,000 images`."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
-def epsilon_text(epsilon: float) -> str:
-    """Return `8/255` if a budget is a multiple of 1/255 below 1, else the number."""
-    steps = round(epsilon * 255)
-    return f"{steps}/255" if 0 < steps < 255 and abs(epsilon * 255 - steps) < 1e-9 else f"{epsilon:g}"
 
 
 def epsilon_unit_text(attack: Document) -> str:

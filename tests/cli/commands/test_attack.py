@@ -41,7 +41,7 @@ def test_saved_images_verify(tmp_path: Path, run: Run, form: str) -> None:
     assert "standard weights" in err
     suffix = "" if form == "png" else f".{form}"
     shards = [f"adversarial-0000{number}{suffix}" for number in range(3)]
-    assert names(tmp_path / "kept") == [*shards, "manifest.json", "result.json"]
+    assert names(tmp_path / "kept") == [*shards, "images.safetensors", "manifest.json", "result.json"]
     code, out, _ = run("attack", "--check", str(tmp_path / "kept"), "--json")
     found = json.loads(out)
     Draft202012Validator(load_schema("attack-check")).validate(found)
@@ -78,7 +78,7 @@ def test_the_same_command_continues(tmp_path: Path, run: Run, monkeypatch: pytes
     first = (tmp_path / "adversarial-00000.safetensors").stat().st_mtime_ns
     code, _, err = attack(run, tmp_path, "--eps", "4/255", "--quiet")
     assert code == 2
-    assert "attack.epsilon 0.031" in err
+    assert "attack.epsilon 8/255 there, 4/255 now" in err
     assert attack(run, tmp_path)[0] == 0
     assert (tmp_path / "adversarial-00000.safetensors").stat().st_mtime_ns == first
     assert run("attack", "--check", str(tmp_path))[0] == 0

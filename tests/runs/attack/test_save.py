@@ -233,7 +233,7 @@ def test_rejects_other_settings(
     save(tmp_path, classifier, data)
     before = contents(tmp_path), manifest(tmp_path)
     changes: list[tuple[dict[str, Any], str]] = [
-        ({"epsilon": 4 / 255}, r"attack\.epsilon 0\.031\S+ there, 0\.015\S+ now"),
+        ({"epsilon": 4 / 255}, "attack.epsilon 8/255 there, 4/255 now"),
         ({"norm": 2}, 'attack.norm "inf" there, "2" now'),
         ({"shard_size": 5}, "output.shard_size 10 there, 5 now"),
         ({"format": "npz"}, 'output.format "safetensors" there, "npz" now'),
