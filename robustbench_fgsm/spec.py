@@ -121,7 +121,8 @@ def parse_norm(value: str | float) -> float:
         norm = math.nan
     if not norm >= 1:
         remedy = "below 1 it is not a norm" if norm < 1 else "try inf"
-        raise SettingError(f"norm must be inf, 1, 2 or any real p >= 1, got {value}: {remedy}")
+        shown = value if str(value).isprintable() else repr(value)
+        raise SettingError(f"norm must be inf, 1, 2 or any real p >= 1, got {shown}: {remedy}")
     return norm
 
 

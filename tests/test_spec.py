@@ -135,6 +135,11 @@ def test_norms(value: str | float, norm: float) -> None:
     assert parse_norm(value) == norm
 
 
+def test_the_text_of_a_wrong_norm_is_one_line() -> None:
+    with pytest.raises(SettingError, match=r"got 'a\\nb\\x1b\[31m': try inf"):
+        parse_norm("a\nb\x1b[31m")
+
+
 @pytest.mark.parametrize("value", ["0.5", "0", "-1", "-inf", "nan", "", "lx", 0.999, math.nan])
 def test_rejects_other_norms(value: str | float) -> None:
     with pytest.raises(SettingError, match="any real p >= 1, got"):
