@@ -263,6 +263,7 @@ class ShardOptions:
     ] = "safetensors"
     shard_size: Annotated[int, Option("Images in a shard. One shard is held in memory.")] = 1000
     """1,000 images are 3 MB of Fashion-MNIST or 600 MB of ImageNet."""
+    keep_images: Annotated[int, Option("Keep at most N example images in --out; 0 for none.", metavar="N", min=0)] = 500
 
 
 def split_names(text: str) -> tuple[str, ...]:

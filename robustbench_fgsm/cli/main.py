@@ -6,7 +6,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -34,6 +34,7 @@ from robustbench_fgsm.cli.commands.verify import verify_command
 from robustbench_fgsm.cli.help_panels import CommandGroup, PanelCommand
 from robustbench_fgsm.cli.output import print_line
 from robustbench_fgsm.cli.progress import end_loading
+from robustbench_fgsm.cli.standard_streams import results_stream
 from robustbench_fgsm.errors import (
     EXIT_INTERNAL_ERROR,
     EXIT_INTERRUPTED,
@@ -87,10 +88,11 @@ for _name, _command in (("list", list_runs), ("show", show_run), ("resume", resu
 app.add_typer(runs_app)
 
 
-@app.command("help", hidden=True)
+@app.command("help", cls=PanelCommand, hidden=True)
 def _help(words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND")] = None) -> None:
     """Show the help of the program, or of a command."""
-    app([*(words or []), "--help"], prog_name="rfgsm", standalone_mode=False)
+    with redirect_stdout(results_stream()):
+        app([*(words or []), "--help"], prog_name="rfgsm", standalone_mode=False)
 
 
 def _print_version(wanted: bool) -> None:

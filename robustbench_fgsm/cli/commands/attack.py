@@ -27,7 +27,7 @@ def attack_command(
     model_options: Annotated[ModelOptions, MODEL_VARIANT],
     data_options: DataOptions,
     attack: AttackOptions,
-    shard_options: ShardOptions,
+    shard_options: Annotated[ShardOptions, Variant(without=("keep_images",))],
     run_options: RunOptions,
     output: Annotated[OutputOptions, OUTPUT_VARIANT],
     check: Annotated[
@@ -70,12 +70,12 @@ def attack_command(
     from robustbench_fgsm.runs.attack.save import save_attack
 
     world, model_options, output = join_processes(model_options, output)
+    shard_options = replace(shard_options, keep_images=output.keep_images)
     classifier, images = load_model_and_data(
         model_options, data_options, seed=attack.seed, epsilon_scale=attack.epsilon_scale, quiet=output.quiet
     )
     with progress_bar("attack", quiet=output.quiet) as progress:
-        spec, keep_images = attack.to_spec(classifier.bounds), output.keep_images
-        saved = save_attack(classifier, images, out, spec, shard_options, run_options, progress, world, keep_images)
+        saved = save_attack(classifier, images, out, attack.to_spec(classifier.bounds), shard_options, run_options, progress, world)
     return write_result(saved.to_dict(), output, is_main=world.is_main)
 
 

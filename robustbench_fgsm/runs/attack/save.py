@@ -47,7 +47,7 @@ from robustbench_fgsm.runs.attack.formats import ShardFormat, get_shard_format
 from robustbench_fgsm.runs.attack.result import SavedAttack, attack_settings
 from robustbench_fgsm.runs.directory import RunDirectory
 from robustbench_fgsm.runs.evaluation_run import EvaluationRun
-from robustbench_fgsm.runs.example_images import MAX_EXAMPLE_IMAGES, SelectedImage, save_example_images, selectable_images
+from robustbench_fgsm.runs.example_images import SelectedImage, save_example_images, selectable_images
 from robustbench_fgsm.runs.kept_images import EXAMPLE_IMAGES_FILE
 from robustbench_fgsm.runs.manifest import read_recorded_plan
 from robustbench_fgsm.runs.manifest_schema import FileFields
@@ -128,16 +128,15 @@ def save_attack(
     run_options: RunOptions,
     progress: Progress | None = None,
     world: World = SINGLE_PROCESS,
-    keep_images: int = MAX_EXAMPLE_IMAGES,
 ) -> SavedAttack:
     """Save adversarial images with parsed settings, in all processes of the world; see `save_adversarial`."""
     began, classifier = time.perf_counter(), read_for_loss(classifier, spec.loss)
     data = match_to_classifier(data, classifier)
     kind, pieces = get_shard_format(shard_options.format), shard_ranges(len(data), shard_options.shard_size)
     check_optimize_level(run_options.optimize)
-    nothing = initial_saved_attack(
-        classifier, data, spec, asdict(shard_options), eight_bit=kind.eight_bit, strict=run_options.strict
-    )
+    output: dict[str, Any] = {"format": shard_options.format, "shard_size": shard_options.shard_size}
+    keep_images = shard_options.keep_images
+    nothing = initial_saved_attack(classifier, data, spec, output, eight_bit=kind.eight_bit, strict=run_options.strict)
     recorded = read_recorded_plan(out) if world.is_main else None
     plan = world.broadcast(choose_plan(classifier, data, [spec], run_options, recorded, audited=False) if world.is_main else None)
     output = nothing.output | {"batch_size": plan.batch_size}
