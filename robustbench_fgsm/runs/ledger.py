@@ -31,6 +31,10 @@ def ledger_name(rank: int) -> str:
     return f"ledger-{rank:05d}.bin"
 
 
+MAX_PIECES = 2**24
+"""Pieces whose places take 0.3 GB of memory."""
+
+
 class Ledger:
     """Index of the pieces in all ledgers of a run directory, read once when it is created.
 
@@ -40,6 +44,8 @@ class Ledger:
 
     def __init__(self, directory: Path, schema: RecordSchema) -> None:
         self.schema, num_pieces = schema, len(schema.pieces)
+        if num_pieces > MAX_PIECES:
+            raise RunError(f"{directory} must hold at most {MAX_PIECES:,} pieces, got {num_pieces:,}: choose another directory")
         self.damaged = 0
         self._foreign: tuple[Path, RecordOrigin] | None = None
         self._files: list[Path] = []

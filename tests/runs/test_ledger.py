@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from robustbench_fgsm.errors import ResourceError
+from robustbench_fgsm.errors import ResourceError, RunError
 from robustbench_fgsm.runs.ledger import Ledger, LedgerStore, ledger_name
 from robustbench_fgsm.runs.piece_format import encode_piece
 from tests.runs.piece_records import RUN, drawn, same, schema
@@ -59,3 +60,8 @@ def test_failed_write_restores_the_ledger(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.undo()
     store.close()
     assert (tmp_path / ledger_name(0)).read_bytes() == before
+
+
+def test_pieces_that_a_manifest_claims_take_no_memory(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"must hold at most 16,777,216 pieces, got 536,870,912: choose another directory"):
+        Ledger(tmp_path, replace(schema(3), pieces=range(2**29)))  # type: ignore[arg-type]
