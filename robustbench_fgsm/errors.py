@@ -99,11 +99,23 @@ class ResourceError(RfgsmError):
     exit_code = 5
 
 
+LISTED_NAMES = 100
+"""Known names that an error lists at most."""
+
+
 def did_you_mean(got: object, known: Iterable[str]) -> str:
-    """Return the remedy for an unknown name: `did you mean resnet18?` if a known name is near, else all known names."""
+    """Return the remedy for an unknown name: `did you mean resnet18?` if a known name is near, else the known names.
+
+    Of more than LISTED_NAMES, a sample is named: every n-th in alphabetical order.
+    """
     names = sorted(known)
     near = get_close_matches(str(got), names, n=3, cutoff=0.5) or [name for name in names if name.lower() == str(got).lower()]
-    return f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    if len(names) <= LISTED_NAMES:
+        return f"choose from {', '.join(names)}"
+    sample = names[:: len(names) // 10]
+    return f"choose from {len(names):,} names such as {', '.join(sample)}"
 
 
 def first_line(error: BaseException) -> str:

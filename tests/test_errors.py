@@ -66,6 +66,11 @@ def test_a_setting_error_is_a_value_error() -> None:
         ("zzz", ["smallcnn", "mlp300"], "choose from mlp300, smallcnn"),
         ("", ["art"], "choose from art"),
         ("CE", ["ce", "margin"], "did you mean ce?"),
+        (
+            "x",
+            [f"{i:03}" for i in range(1000)],
+            f"choose from 1,000 names such as {', '.join(f'{i:03}' for i in range(0, 1000, 100))}",
+        ),
     ],
 )
 def test_did_you_mean(got: str, known: list[str], remedy: str) -> None:

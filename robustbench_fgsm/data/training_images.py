@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from robustbench_fgsm.data.dataset import Dataset, describe_data
 from robustbench_fgsm.data.registry import DATA_SOURCES
+from robustbench_fgsm.errors import RfgsmError
 from robustbench_fgsm.files.json_files import read_json
 from robustbench_fgsm.files.regular_files import is_file
 from robustbench_fgsm.models.cards import is_weights_file
@@ -15,9 +17,14 @@ from robustbench_fgsm.models.saved_weights import CARD_FILE
 
 
 def training_image_warnings(info: ModelInfo, data: Dataset) -> Iterator[str]:
-    """Yield a warning if the model card beside a file of weights names these images, or others of the same split."""
+    """Yield a warning if the model card beside a file of weights names these images, or others of the same split.
+
+    A file of that name that `rfgsm train` did not write tells nothing.
+    """
     card = Path(info.weights).parent / CARD_FILE
-    trained_on = read_json(card, follow_links=True).get("data") if is_weights_file(info.weights) and is_file(card) else None
+    trained_on = None
+    with suppress(RfgsmError, OSError):
+        trained_on = read_json(card, follow_links=True).get("data") if is_weights_file(info.weights) and is_file(card) else None
     if not isinstance(trained_on, dict):
         return
     ours, settings = describe_data(data), trained_on.get("settings") or {}

@@ -66,10 +66,18 @@ def is_bundled(name: str, weights: str, data: str | None) -> bool:
 
 
 def check_timm_name(name: str) -> None:
-    """Raise ModelError for a name, with or without a tag, that is neither a network of timm nor an old name of one."""
-    architecture, known = name.partition(".")[0], registered_names("timm")
-    if architecture not in known and not re.search(f"[\"']{re.escape(architecture)}[\"']", _source_of_models("timm")):
-        raise ModelError(f"timm model must be a name of timm, got {name!r}: {did_you_mean(architecture, known)}")
+    """Raise ModelError for a name, with or without a tag, that timm's source does not hold, where old names stand in quotes."""
+    architecture = name.partition(".")[0]
+    is_old = re.search(f"[\"']{re.escape(architecture)}[\"']", _source_of_models("timm"))
+    if architecture not in registered_names("timm") and not is_old:
+        raise unknown_timm_name(name)
+
+
+def unknown_timm_name(name: str) -> ModelError:
+    """Return the error for a name that is not a network of timm."""
+    return ModelError(
+        f"timm model must be a name of timm, got {name!r}: {did_you_mean(name.partition('.')[0], registered_names('timm'))}"
+    )
 
 
 def check_torchvision_name(name: str) -> None:

@@ -53,3 +53,11 @@ def test_weights_without_a_card_say_nothing(weights: Callable[[rf.Dataset], str]
     alone.write_bytes(Path(weights(drawn(0))).read_bytes())
     trained = rf.load_classifier("mlp300", weights=str(alone), device="cpu")
     assert WARNING not in rf.evaluate(trained, drawn(0)).to_dict()["warnings"]
+
+
+@pytest.mark.parametrize("card", ["[]", "{", '{"data": []}', '{"data": {"settings": [], "spec": 3}}'])
+def test_another_file_of_that_name_says_nothing(card: str, weights: Callable[[rf.Dataset], str]) -> None:
+    file = Path(weights(drawn(0)))
+    (file.parent / "model-card.json").write_text(card)
+    trained = rf.load_classifier("mlp300", weights=str(file), device="cpu")
+    assert WARNING not in rf.evaluate(trained, drawn(0)).to_dict()["warnings"]

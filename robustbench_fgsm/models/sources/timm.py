@@ -15,7 +15,7 @@ from robustbench_fgsm.files.regular_files import is_file
 from robustbench_fgsm.models.checkpoint import nonfinite_keys, read_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.download import fetch_file, fetch_hub_files, hub_cache_path
-from robustbench_fgsm.models.names import check_timm_name
+from robustbench_fgsm.models.names import unknown_timm_name
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.models.request import ModelListing, ModelRequest
 
@@ -29,8 +29,7 @@ def load(request: ModelRequest) -> TorchClassifier:
     given. Raises ModelError if name or weights are unknown, damaged, unreachable, or do not fit.
     """
     name = request.name
-    check_timm_name(name)
-    _check_tag(name)
+    _check_name_and_tag(name)
     pretrained = request.weights in ("auto", "DEFAULT")
     request.allow_only("weights", *(() if pretrained else ("num_classes", "mean", "std", "bounds")))
     if not (pretrained or request.has_weights_file or request.weights == "none"):
@@ -67,8 +66,10 @@ def names() -> Iterator[ModelListing]:
         yield ModelListing(f"timm:{name}", name.partition(".")[2] or "DEFAULT")
 
 
-def _check_tag(name: str) -> None:
+def _check_name_and_tag(name: str) -> None:
     architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise unknown_timm_name(name)
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         raise ModelError(f"timm tag of {architecture} must be one of {', '.join(tags)}, got {tag!r}: {did_you_mean(tag, tags)}")

@@ -78,6 +78,8 @@ def test_rejects_nonfinite_weights(file: Path, tmp_path: Path, monkeypatch: pyte
     ("name", "weights", "problem"),
     [
         ("resnt10t", "auto", r"did you mean resnet10t"),
+        ("zzz", "auto", r"choose from 1,\d{3} names such as aimv2_1b_patch14_224, [^ ]+, .{20,400}$"),
+        ("relu", "none", r"timm model must be a name of timm, got 'relu'"),  # another word of timm's source
         ("resnet10t.c3_in1", "auto", r"tag of resnet10t must be one of c3_in1k, got 'c3_in1': did you mean c3_in1k"),
         (NAME, "IMAGENET1K_V1", "timm names its weights in the model"),
     ],
