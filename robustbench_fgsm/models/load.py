@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from robustbench_fgsm.errors import SettingError
+from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.global_settings import neutral_settings
 from robustbench_fgsm.models.classifier import ChannelStatistic, Classifier, TorchClassifier
 from robustbench_fgsm.models.device import pick_device
@@ -20,10 +22,10 @@ from robustbench_fgsm.spec import Task, check_bounds, check_task_name, task_of
 
 @neutral_settings(generators=True)
 def load_classifier(
-    model: str,
+    model: str | Path,
     *,
-    weights: str = "auto",
-    data: str | None = None,
+    weights: str | Path = "auto",
+    data: str | Path | None = None,
     device: str = "auto",
     num_classes: int | None = None,
     mean: ChannelStatistic | None = None,
@@ -61,11 +63,12 @@ def load_classifier(
         UnsafeError: loading would run code that is not trusted.
         SettingError: the device or a setting is unusable.
     """
+    spec = _name_or_path("model", model)
     request = ModelRequest(
-        model,
-        model,
-        weights,
-        data,
+        spec,
+        spec,
+        _name_or_path("weights", weights),
+        None if data is None else _name_or_path("data", data),
         num_classes,
         mean,
         std,
@@ -77,6 +80,13 @@ def load_classifier(
         None if check_task_name(task) == "multiclass" else task,
     )
     return load_from_request(request, device)
+
+
+def _name_or_path(name: str, value: object) -> str:
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        raise ModelError(f"{name} must be a name or a path, got {value!r:.60}: see rfgsm list models")
+    return text
 
 
 def load_from_request(request: ModelRequest, device: str) -> Classifier:

@@ -9,6 +9,7 @@ import pytest
 import robustbench_fgsm as rf
 from robustbench_fgsm.errors import ModelError, SettingError
 from robustbench_fgsm.models.architectures import ARCHITECTURES
+from robustbench_fgsm.models.cards import WEIGHTS_FOLDER, model_card
 from robustbench_fgsm.models.load import load_classifier
 
 
@@ -81,3 +82,17 @@ def test_a_source_that_cannot_cast(tmp_path: Path) -> None:
 
 def test_bundled_weights_attack_own_data_of_the_same_shape_by_name() -> None:
     assert rf.load_classifier("mlp300", weights="standard", data="npz:mine.npz").info.weights == "standard"
+
+
+def test_paths_are_names_of_files() -> None:
+    file = WEIGHTS_FOLDER / model_card("mlp300", "standard")["file"]
+    by_text, by_path = (load_classifier("mlp300", weights=weights) for weights in (str(file), file))
+    assert by_path.info == by_text.info
+    with pytest.raises(ModelError, match=r"model must be a file, got absent.pt2, which does not exist"):
+        load_classifier(Path("absent.pt2"))
+
+
+@pytest.mark.parametrize("name", ["model", "weights", "data"])
+def test_other_objects_are_no_names(name: str) -> None:
+    with pytest.raises(ModelError, match=rf"{name} must be a name or a path, got 3: see rfgsm list models"):
+        load_classifier(**{"model": "mlp300", name: 3})  # type: ignore[arg-type]
