@@ -75,16 +75,23 @@ def measure(method: Method, evidence: Evidence) -> Measured | None:
     if is_alone:
         paths = {name: _cut(path) for name, path in paths.items()}
     found = find_rule(next(iter(paths.values())), method)
-    rule, levels = found.rule, paths.get("levels")
-    if levels is not None and rule.clip == "after" and _best_fit("levels", levels, method, rule).inner_share < MIN_MATCH:
-        before = replace(rule, clip="before")
-        rule = before if _best_fit("levels", levels, method, before).inner_share > MIN_MATCH else rule
-    faint = paths.get("magnitudes")  # its gradients have all magnitudes, which the first call has not
+    rule, faint = found.rule, paths.get("magnitudes")  # its gradients have all magnitudes, which the first call has not
     if faint is not None and rule.direction == "sign" and method.norm == math.inf:
         low = [one for one in floored(faint, method, rule) if _best_fit("magnitudes", faint, method, one).inner_share > MIN_MATCH]
         rule = next(iter(low), rule)
     fits = {name: _best_fit(name, path, method, rule) for name, path in paths.items()}
+    before = replace(rule, clip="before")
+    if rule.clip == "after" and any(
+        fits[name].inner_share < least_match(path) < _best_fit(name, path, method, before).inner_share
+        for name, path in paths.items()
+    ):
+        fits = {name: _best_fit(name, path, method, before) for name, path in paths.items()}
     return Measured(method, evidence, paths, fits, replace(found, rule=replace(found.rule, floor=rule.floor)), is_alone)
+
+
+def least_match(path: Trajectory) -> float:
+    """Return the share of the pixels that a rule must explain."""
+    return MIN_MATCH if path.is_smooth else ROUGH_MATCH
 
 
 def _best_fit(name: str, path: Trajectory, method: Method, rule: StepRule) -> Fit:
@@ -147,7 +154,7 @@ def reach(method: Method, *paths: Trajectory) -> float:
 def carries_over(seen: Measured, name: str) -> bool:
     """Return True if the first step of a later call does not follow its gradient, though that of the first call does."""
     fit, first = seen.fits[name], seen.found
-    least = 1 - (MIN_MATCH if seen.paths[name].is_smooth else ROUGH_MATCH)
+    least = 1 - least_match(seen.paths[name])
     return float(first.wrong[0].double().mean()) < 1 - MIN_MATCH and float(fit.wrong[0].double().mean()) > least
 
 

@@ -9,10 +9,10 @@ import torch
 
 from robustbench_fgsm.spec import norm_name
 from robustbench_fgsm.verification.iterates import (
-    ROUGH_MATCH,
     SAME_SIZE,
     Measured,
     calls_with_carried_over,
+    least_match,
     moves,
     reach,
     returned_iterates,
@@ -21,7 +21,7 @@ from robustbench_fgsm.verification.iterates import (
 )
 from robustbench_fgsm.verification.methods import Method
 from robustbench_fgsm.verification.stage_result import StageResult, ok, rounded, wrong
-from robustbench_fgsm.verification.step_rule import MIN_MATCH, Fit
+from robustbench_fgsm.verification.step_rule import Fit
 
 STEP_TEXTS = {
     ("base", "image"): ("step-from-clean-image", "each step starts at the given image"),
@@ -54,9 +54,7 @@ def read_projection(seen: Measured, wrong_stages: Collection[str] = ()) -> Stage
     named = [_part_text(seen, part, distance) for part in seen.deviations if part in ("base", "sum", "centre", "radius", "decay")]
     if named and not (method.steps == 1 and method.start == "image" and seen.deviations == ["centre"]):
         return wrong("steps", named[0][0], "; ".join(text for _, text in named), expected, **numbers)
-    bad = {
-        name: fit for name, fit in seen.fits.items() if fit.inner_share < (MIN_MATCH if seen.paths[name].is_smooth else ROUGH_MATCH)
-    }
+    bad = {name: fit for name, fit in seen.fits.items() if fit.inner_share < least_match(seen.paths[name])}
     if bad and not _excused_calls(seen, bad, wrong_stages):
         name, fit = min(bad.items(), key=lambda item: item[1].inner_share)
         share = 100 * (1 - fit.inner_share)
