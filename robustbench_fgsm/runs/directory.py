@@ -47,7 +47,7 @@ NOTHING = "nothing"
 CONSEQUENCES = ("sha256", "fingerprint", "parameters", "content", "sample", "hash", "piece_size")
 """Ends of the keys of settings that follow from others; an error names them last."""
 
-USUAL_CHOICES = ("spec", "weights", "n", "epsilons", "epsilon", "norm", "targeted", "loss", "seed")
+USUAL_CHOICES = ("spec", "weights", "split", "rule", "n", "epsilons", "epsilon", "norm", "targeted", "loss", "seed")
 """Last parts of the keys of settings that a user chooses most often; an error names them first."""
 
 Manifest = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
