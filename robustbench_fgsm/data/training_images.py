@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from robustbench_fgsm.data.dataset import Dataset, describe_data
@@ -22,9 +21,12 @@ def training_image_warnings(info: ModelInfo, data: Dataset) -> Iterator[str]:
     A file of that name that `rfgsm train` did not write tells nothing.
     """
     card = Path(info.weights).parent / CARD_FILE
-    trained_on = None
-    with suppress(RfgsmError, OSError):
-        trained_on = read_json(card, follow_links=True).get("data") if is_weights_file(info.weights) and is_file(card) else None
+    if not (is_weights_file(info.weights) and is_file(card)):
+        return
+    try:
+        trained_on = read_json(card, follow_links=True).get("data")
+    except (RfgsmError, OSError):
+        return
     if not isinstance(trained_on, dict):
         return
     ours, settings = describe_data(data), trained_on.get("settings") or {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
@@ -47,13 +48,18 @@ def check_torchvision_weights(name: str, weights: str) -> None:
     source = _source_of_models("torchvision")
     used = re.search(rf"^def {name}\(\s*\*, weights: Optional\[(\w+)\]", source, re.MULTILINE)
     body = used and re.search(rf"^class {used[1]}\(WeightsEnum\):\n((?: .*\n|\n)+)", source, re.MULTILINE)
-    known = ["auto", "none", *(re.findall(r"^    (\w+) = ", body[1], re.MULTILINE) if body else [])]
-    if body and weights not in known:
-        known += ["standard"] if name in BUNDLED_NAMES else []
-        raise ModelError(
-            f"weights for {name} must be one of {', '.join(known)}, or a checkpoint such as FILE.safetensors, "
-            f"got {weights!r}: {did_you_mean(weights, known)}"
-        )
+    known = re.findall(r"^    (\w+) = ", body[1], re.MULTILINE) if body else []
+    if body and weights not in ("auto", "none", *known):
+        raise unknown_torchvision_weights(name, weights, known)
+
+
+def unknown_torchvision_weights(name: str, weights: str, known: Iterable[str]) -> ModelError:
+    """Return the error for weights that are not among those known for a network of torchvision."""
+    every = ["auto", "none", *known, *(["standard"] if name in BUNDLED_NAMES else [])]
+    return ModelError(
+        f"weights for {name} must be one of {', '.join(every)}, or a checkpoint such as FILE.safetensors, "
+        f"got {weights!r}: {did_you_mean(weights, every)}"
+    )
 
 
 def is_bundled(name: str, weights: str, data: str | None) -> bool:

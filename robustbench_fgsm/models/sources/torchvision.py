@@ -14,7 +14,7 @@ from robustbench_fgsm.files.regular_files import is_file
 from robustbench_fgsm.models.checkpoint import load_weights, read_weights
 from robustbench_fgsm.models.classifier import PixelSpaceNetwork, TorchClassifier
 from robustbench_fgsm.models.download import fetch_file, hub_cache_path
-from robustbench_fgsm.models.names import check_torchvision_name, check_torchvision_weights
+from robustbench_fgsm.models.names import check_torchvision_name, unknown_torchvision_weights
 from robustbench_fgsm.models.preprocessing import Preprocessing
 from robustbench_fgsm.models.request import ModelListing, ModelRequest
 
@@ -94,8 +94,11 @@ def _load_architecture(request: ModelRequest) -> TorchClassifier:
 
 def _find_weights(request: ModelRequest) -> Any:
     """Return the weights of that name; `auto` is the default."""
-    check_torchvision_weights(request.name, request.weights)
-    return models.get_model_weights(request.name)["DEFAULT" if request.weights == "auto" else request.weights]
+    known = models.get_model_weights(request.name)
+    name = "DEFAULT" if request.weights == "auto" else request.weights
+    if name not in known.__members__:
+        raise unknown_torchvision_weights(request.name, request.weights, known.__members__)
+    return known[name]
 
 
 def _rename_densenet_keys(name: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
